@@ -1,0 +1,1 @@
+//! The default CPU backend: vector loops to machine code through Cranelift.

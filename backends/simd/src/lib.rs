@@ -1,0 +1,1 @@
+//! Tile IR to vector loops, shared by the CPU backends.

@@ -1,0 +1,1 @@
+//! The proc macros arch! and closure!.

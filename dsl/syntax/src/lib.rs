@@ -1,0 +1,2 @@
+//! The language of arch!: parse, check, lower to graph IR.
+#![forbid(unsafe_code)]

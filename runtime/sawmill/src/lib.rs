@@ -1,0 +1,1 @@
+//! Write the equations of an LLM architecture; get its kernels.

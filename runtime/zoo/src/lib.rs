@@ -1,0 +1,1 @@
+//! Efficient LLM architectures written in the language of sawmill.

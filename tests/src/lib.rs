@@ -1,0 +1,1 @@
+//! One corpus for every engine.
