@@ -1,7 +1,7 @@
 //! VIR, the explicit vector-loop language of the CPU backends.
 //!
-//! In: a kernel lowered from tiles, through [`Builder`] or as text. Out: a verified [`Function`] that an
-//! emitter turns into machine code. One function is one kernel; its ABI is
+//! In: a kernel lowered from tiles, through [`Builder`] or as text ([`parse`]). Out: a verified [`Function`] that an
+//! emitter turns into machine code, or that [`interpret`] runs. One function is one kernel; its ABI is
 //! `unsafe extern "C" fn(args: *const u64, first: u64, end: u64, scratch: *mut u8)`: `args` are words (pointers,
 //! sizes, strides, the bits of scalars), `first..end` are the grid blocks that this call runs (the loop over blocks is in
 //! the function) and `scratch` is an arena of [`Function::scratch_bytes`] bytes, 64-byte aligned, owned by the thread.
@@ -12,17 +12,23 @@
 //! (the payload of a NaN excepted).
 
 mod build;
-mod error;
 mod func;
+mod interp;
+mod memory;
 mod ops;
+mod parse;
 mod print;
 mod rules;
+mod scalar;
 mod types;
 mod verify;
 
 pub use build::{Address, Builder};
-pub use error::Error;
 pub use func::{Block, BlockId, Function, Inst, InstId, Val};
+pub use interp::{Options, interpret};
+pub use memory::Memory;
 pub use ops::{Group, Op, Rule};
+pub use parse::parse;
+pub use scalar::{bf16_from_f32, f16_from_f32, f32_from_bf16, f32_from_f16};
 pub use types::{Class, Elem, Type};
 pub use verify::verify;

@@ -6,8 +6,8 @@
 //! runs the verifier, which says where and why. Constants are shared within a block and those around it.
 
 use rustc_hash::FxHashMap;
+use sawmill_ir::error::VerifyError;
 
-use super::error::Error;
 use super::func::{Block, BlockId, Function, Inst, InstId, Val};
 use super::ops::{Op, op_table};
 use super::rules;
@@ -30,30 +30,17 @@ pub struct Address {
 impl Address {
     /// The place `base` points to.
     pub fn new(base: Val) -> Address {
-        Address {
-            base,
-            index: None,
-            scale: 1,
-            disp: 0,
-        }
+        Address { base, index: None, scale: 1, disp: 0 }
     }
 
     /// The element `index` of `scale` bytes after `base`.
     pub fn indexed(base: Val, index: Val, scale: u32) -> Address {
-        Address {
-            base,
-            index: Some(index),
-            scale,
-            disp: 0,
-        }
+        Address { base, index: Some(index), scale, disp: 0 }
     }
 
     /// The place `disp` bytes further.
     pub fn offset(self, disp: i32) -> Address {
-        Address {
-            disp: self.disp.wrapping_add(disp),
-            ..self
-        }
+        Address { disp: self.disp.wrapping_add(disp), ..self }
     }
 }
 
@@ -112,20 +99,10 @@ impl Builder {
             scratch_bytes: 0,
             values: vec![Type::I64; 4],
             insts: Vec::new(),
-            blocks: vec![Block {
-                params: (0..4).map(Val::at).collect(),
-                ..Block::default()
-            }],
+            blocks: vec![Block { params: (0..4).map(Val::at).collect(), ..Block::default() }],
         };
-        let entry = Open {
-            block: Function::ENTRY,
-            owner: Owner::Function,
-            constants: FxHashMap::default(),
-        };
-        Builder {
-            func,
-            open: vec![entry],
-        }
+        let entry = Open { block: Function::ENTRY, owner: Owner::Function, constants: FxHashMap::default() };
+        Builder { func, open: vec![entry] }
     }
 
     /// The address of the argument words.
@@ -171,11 +148,7 @@ impl Builder {
 
     /// A constant whose lanes have the low bits of `bits` (sign-extended for integers, `to_bits` for floats).
     pub fn constant(&mut self, ty: Type, bits: i64) -> Val {
-        if let Some(known) = self
-            .open
-            .iter()
-            .find_map(|open| open.constants.get(&(ty, bits)))
-        {
+        if let Some(known) = self.open.iter().find_map(|open| open.constants.get(&(ty, bits))) {
             return *known;
         }
         let value = self.value(Op::Const, &[], &[bits], ty);
@@ -216,26 +189,17 @@ impl Builder {
     /// The scalar in each of `lanes` lanes; itself for one lane.
     pub fn splat(&mut self, scalar: Val, lanes: u8) -> Val {
         let ty = self.ty(scalar).with_lanes(lanes);
-        if lanes == 1 {
-            scalar
-        } else {
-            self.value(Op::Splat, &[scalar], &[], ty)
-        }
+        if lanes == 1 { scalar } else { self.value(Op::Splat, &[scalar], &[], ty) }
     }
 
     /// The same bits as the type `ty`.
     pub fn bitcast(&mut self, value: Val, ty: Type) -> Val {
-        if self.ty(value) == ty {
-            value
-        } else {
-            self.value(Op::Bitcast, &[value], &[], ty)
-        }
+        if self.ty(value) == ty { value } else { self.value(Op::Bitcast, &[value], &[], ty) }
     }
 
     /// Reads a scalar or vector.
     pub fn load(&mut self, ty: Type, at: Address) -> Val {
-        self.access(Op::Load, &[], at, Some(ty))
-            .expect("invariant: a load has a result")
+        self.access(Op::Load, &[], at, Some(ty)).expect("invariant: a load has a result")
     }
 
     /// Reads one element of `ty` and puts it in every lane.
@@ -251,8 +215,7 @@ impl Builder {
 
     /// Reads the lanes below `count` (i64) of a vector; the others are 0.
     pub fn load_part(&mut self, ty: Type, at: Address, count: Val) -> Val {
-        self.access(Op::LoadPart, &[count], at, Some(ty))
-            .expect("invariant: a load has a result")
+        self.access(Op::LoadPart, &[count], at, Some(ty)).expect("invariant: a load has a result")
     }
 
     /// Writes the lanes below `count` (i64) of a vector.
@@ -265,25 +228,14 @@ impl Builder {
         let indices = at.index.unwrap_or(at.base);
         let args: Vec<Val> = [at.base, indices].into_iter().chain(mask).collect();
         let ty = self.ty(indices).with_elem(elem);
-        self.value(
-            Op::Gather,
-            &args,
-            &[i64::from(at.scale), i64::from(at.disp)],
-            ty,
-        )
+        self.value(Op::Gather, &args, &[i64::from(at.scale), i64::from(at.disp)], ty)
     }
 
     /// Writes a vector lane by lane; `at.index` is a vector of i32 or i64. Lanes where the mask is false are left alone.
     pub fn scatter(&mut self, value: Val, at: Address, mask: Option<Val>) {
         let indices = at.index.unwrap_or(at.base);
         let args: Vec<Val> = [value, at.base, indices].into_iter().chain(mask).collect();
-        self.push(
-            Op::Scatter,
-            &args,
-            &[i64::from(at.scale), i64::from(at.disp)],
-            Vec::new(),
-            &[],
-        );
+        self.push(Op::Scatter, &args, &[i64::from(at.scale), i64::from(at.disp)], Vec::new(), &[]);
     }
 
     /// One lane of a vector.
@@ -364,10 +316,7 @@ impl Builder {
     pub fn begin_for(&mut self, start: Val, end: Val, step: i64, inits: &[Val]) -> (Val, Vec<Val>) {
         let mut types = vec![Type::I64];
         types.extend(inits.iter().map(|init| self.ty(*init)));
-        let args = [start, end]
-            .into_iter()
-            .chain(inits.iter().copied())
-            .collect();
+        let args = [start, end].into_iter().chain(inits.iter().copied()).collect();
         let params = self.begin(Owner::For { args, step }, &types);
         (params[0], params[1..].to_vec())
     }
@@ -376,9 +325,7 @@ impl Builder {
     pub fn end_for(&mut self, next: &[Val]) -> Vec<Val> {
         let types: Vec<Type> = next.iter().map(|value| self.ty(*value)).collect();
         match self.close(next) {
-            Some((block, Owner::For { args, step })) => {
-                self.push(Op::For, &args, &[step], vec![block], &types)
-            }
+            Some((block, Owner::For { args, step })) => self.push(Op::For, &args, &[step], vec![block], &types),
             _ => panic_unbalanced("end_for"),
         }
     }
@@ -433,29 +380,20 @@ impl Builder {
     ///
     /// # Errors
     /// The verifier's first objection, or a block that is still open.
-    pub fn finish(self) -> Result<Function, Error> {
+    pub fn finish(self) -> Result<Function, VerifyError> {
         if self.open.len() != 1 {
-            return Err(Error::new(
-                self.func.name,
-                format!("{} blocks are still open", self.open.len() - 1),
-            ));
+            let message = format!("{} blocks are still open", self.open.len() - 1);
+            return Err(VerifyError { function: self.func.name, entity: "its end".to_owned(), message });
         }
         verify(&self.func)?;
         Ok(self.func)
     }
 
     fn access(&mut self, op: Op, before: &[Val], at: Address, ty: Option<Type>) -> Option<Val> {
-        let args: Vec<Val> = before
-            .iter()
-            .copied()
-            .chain([at.base])
-            .chain(at.index)
-            .collect();
+        let args: Vec<Val> = before.iter().copied().chain([at.base]).chain(at.index).collect();
         let imms = [i64::from(at.scale), i64::from(at.disp)];
         let types: Vec<Type> = ty.into_iter().collect();
-        self.push(op, &args, &imms, Vec::new(), &types)
-            .first()
-            .copied()
+        self.push(op, &args, &imms, Vec::new(), &types).first().copied()
     }
 
     fn infer(&mut self, op: Op, args: &[Val], imms: &[i64]) -> Val {
@@ -468,22 +406,9 @@ impl Builder {
         self.push(op, args, imms, Vec::new(), &[ty])[0]
     }
 
-    fn push(
-        &mut self,
-        op: Op,
-        args: &[Val],
-        imms: &[i64],
-        blocks: Vec<BlockId>,
-        types: &[Type],
-    ) -> Vec<Val> {
+    fn push(&mut self, op: Op, args: &[Val], imms: &[i64], blocks: Vec<BlockId>, types: &[Type]) -> Vec<Val> {
         let results: Vec<Val> = types.iter().map(|ty| self.func.new_value(*ty)).collect();
-        let inst = Inst {
-            op,
-            args: args.to_vec(),
-            imms: imms.to_vec(),
-            blocks,
-            results: results.clone(),
-        };
+        let inst = Inst { op, args: args.to_vec(), imms: imms.to_vec(), blocks, results: results.clone() };
         let id = self.func.new_inst(inst);
         let block = self.top().block;
         self.func.blocks[block.index()].insts.push(id);
@@ -492,15 +417,8 @@ impl Builder {
 
     fn begin(&mut self, owner: Owner, types: &[Type]) -> Vec<Val> {
         let params: Vec<Val> = types.iter().map(|ty| self.func.new_value(*ty)).collect();
-        let block = self.func.new_block(Block {
-            params: params.clone(),
-            ..Block::default()
-        });
-        self.open.push(Open {
-            block,
-            owner,
-            constants: FxHashMap::default(),
-        });
+        let block = self.func.new_block(Block { params: params.clone(), ..Block::default() });
+        self.open.push(Open { block, owner, constants: FxHashMap::default() });
         params
     }
 
@@ -514,9 +432,7 @@ impl Builder {
     }
 
     fn top(&mut self) -> &mut Open {
-        self.open
-            .last_mut()
-            .expect("invariant: the entry block stays open until the function is finished")
+        self.open.last_mut().expect("invariant: the entry block stays open until the function is finished")
     }
 }
 

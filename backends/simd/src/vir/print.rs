@@ -1,4 +1,4 @@
-//! VIR as text, in the form that the parser reads.
+//! VIR as text, in the form that [`super::parse`] reads.
 //!
 //! In: a function. Out: one line for each instruction, `%3: f32x8 = add %1, %2`; immediates in brackets after the
 //! operands; blocks indented in braces. Constants are printed as numbers, NaNs by their bits (`0x7fc00000`).
@@ -51,9 +51,7 @@ impl Function {
             text += &format!(" {}", join(&inst.args));
         }
         match (inst.op, inst.results.first(), &inst.imms[..]) {
-            (Op::Const, Some(value), [bits]) => {
-                text += &format!(" {}", constant_text(self.elem_of(*value), *bits))
-            }
+            (Op::Const, Some(value), [bits]) => text += &format!(" {}", constant_text(self.elem_of(*value), *bits)),
             (_, _, []) => {}
             (_, _, imms) => {
                 let imms: Vec<String> = imms.iter().map(i64::to_string).collect();
@@ -64,9 +62,7 @@ impl Function {
     }
 
     fn elem_of(&self, value: Val) -> Elem {
-        self.values
-            .get(value.index())
-            .map_or(Elem::I64, |ty| ty.elem)
+        self.values.get(value.index()).map_or(Elem::I64, |ty| ty.elem)
     }
 
     fn typed(&self, values: &[Val]) -> String {
@@ -79,11 +75,7 @@ impl Function {
 }
 
 fn join(values: &[Val]) -> String {
-    values
-        .iter()
-        .map(Val::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    values.iter().map(Val::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A constant as text: floats in the shortest form that reads back, NaNs in hexadecimal.

@@ -43,15 +43,7 @@ pub enum Class {
 
 impl Elem {
     /// All elements, in the order of their width.
-    pub const ALL: [Elem; 7] = [
-        Elem::Bool,
-        Elem::I8,
-        Elem::I16,
-        Elem::I32,
-        Elem::I64,
-        Elem::F32,
-        Elem::F64,
-    ];
+    pub const ALL: [Elem; 7] = [Elem::Bool, Elem::I8, Elem::I16, Elem::I32, Elem::I64, Elem::F32, Elem::F64];
 
     /// Bytes of one element in memory.
     pub fn bytes(self) -> u32 {
@@ -143,18 +135,12 @@ impl Type {
 
     /// The same number of lanes of another element.
     pub const fn with_elem(self, elem: Elem) -> Type {
-        Type {
-            elem,
-            lanes: self.lanes,
-        }
+        Type { elem, lanes: self.lanes }
     }
 
     /// The same element in another number of lanes.
     pub const fn with_lanes(self, lanes: u8) -> Type {
-        Type {
-            elem: self.elem,
-            lanes,
-        }
+        Type { elem: self.elem, lanes }
     }
 
     /// Whether there is one lane only.
