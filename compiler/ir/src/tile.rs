@@ -9,7 +9,9 @@
 //! `in` memory is never stored to; two blocks never store to one element; bounds, conditions and scalar subscripts are
 //! scalars. Reading outside of a memory's extents gives the load's pad; storing outside does nothing.
 
+pub mod builder;
 mod op;
+mod typing;
 
 pub use op::{Attr, Inst, Op, Pad, Subscript};
 

@@ -110,6 +110,30 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The operation's name in the text form.
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Const(_) => "const",
+            Self::Size(_) => "size",
+            Self::Grid(_) => "grid",
+            Self::Coord(_) => "coord",
+            Self::Elem(op) => op.text(),
+            Self::Fma => "fma",
+            Self::Cast(_) => "cast",
+            Self::Round(_) => "round_to",
+            Self::Rename(_) => "rename",
+            Self::Slice(_) => "slice",
+            Self::Mma { .. } => "mma",
+            Self::Reduce { .. } => "reduce",
+            Self::Load { .. } => "load",
+            Self::Store { .. } => "store",
+            Self::For { .. } => "for",
+            Self::If { .. } => "if",
+        }
+    }
+}
+
 /// How a memory dimension is addressed. The coordinate is `base + sum of coefficient * axis position`, or taken from a tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscript {
