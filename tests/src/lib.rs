@@ -1,1 +1,10 @@
-//! One corpus for every engine.
+//! One corpus for every engine: the tools that the test suite is written with.
+//!
+//! In: the repository's own sources, text, bytes. Out: [`golden`] files compared or rewritten, [`fuzz`] reports.
+//! The tests themselves live in `suite/`, one binary; `docs/testing.md` says how to add one.
+#![forbid(unsafe_code)]
+
+pub mod fuzz;
+pub mod golden;
+pub mod layout;
+pub mod random;

@@ -1,1 +1,2 @@
 //! Efficient LLM architectures written in the language of sawmill.
+#![forbid(unsafe_code)]

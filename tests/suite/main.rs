@@ -1,0 +1,5 @@
+//! The test suite of the whole repository: one binary, one module a subject. See `docs/testing.md`.
+#![forbid(unsafe_code)]
+
+mod hygiene;
+mod layering;
