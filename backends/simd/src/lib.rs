@@ -1,3 +1,4 @@
 //! Tile IR to vector loops, shared by the CPU backends.
+#![forbid(unsafe_code)]
 
 pub mod vir;
