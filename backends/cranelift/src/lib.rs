@@ -1,1 +1,14 @@
 //! The default CPU backend: vector loops to machine code through Cranelift.
+//!
+//! In: VIR functions (`sawmill_simd::vir`). Out: position-independent machine code without relocations ([`Code`]), which
+//! a disk cache can keep and [`JitCode`] makes callable.
+//!
+//! Invariants: `unsafe` is in `jit.rs` only. Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of
+//! registers; its optimiser neither unrolls nor vectorises nor schedules, so the order of VIR is the order of the code.
+
+mod code;
+mod emit;
+mod jit;
+
+pub use code::{Code, Compiler};
+pub use jit::{JitCode, JitError};

@@ -402,7 +402,8 @@ impl Builder {
         self.value(op, args, imms, ty)
     }
 
-    fn value(&mut self, op: Op, args: &[Val], imms: &[i64], ty: Type) -> Val {
+    /// Any operation with one result of a stated type, for code that is generic in the operation.
+    pub fn value(&mut self, op: Op, args: &[Val], imms: &[i64], ty: Type) -> Val {
         self.push(op, args, imms, Vec::new(), &[ty])[0]
     }
 

@@ -1,7 +1,7 @@
 //! Reads the text form of VIR.
 //!
 //! In: text as `Display` of [`Function`] writes it. Out: a verified function whose values keep their numbers, so that
-//! printing it gives the text again. Every mistake has a line and a column; blocks may nest [`MAX_DEPTH`] deep.
+//! printing it gives the text again. Every mistake has a line and a column; blocks may nest 64 deep.
 
 use sawmill_ir::error::TextError;
 
@@ -11,7 +11,7 @@ use super::types::{Elem, Type};
 use super::verify::verify;
 
 /// Deepest nesting of blocks.
-pub const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 64;
 /// Most values in a function.
 const MAX_VALUES: u32 = 1 << 20;
 

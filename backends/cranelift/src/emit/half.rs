@@ -1,0 +1,117 @@
+//! f16 and bf16 in integer arithmetic, on scalars and registers alike.
+//!
+//! In: the bits in 32-bit lanes, or an f32. Out: the f32, or the bits in 32-bit lanes. The formulas are those of the
+//! interpreter (`f32_from_f16`, `f16_from_f32`, `bf16_from_f32`), lane by lane.
+
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{self, InstBuilder, types};
+use sawmill_simd::vir::Op;
+
+use super::Emitter;
+
+impl Emitter<'_, '_> {
+    pub(super) fn float_from_half(&mut self, op: Op, bits: ir::Value) -> ir::Value {
+        let shape = self.b.func.dfg.value_type(bits);
+        let float = if shape.is_vector() { types::F32X4 } else { types::F32 };
+        if op == Op::FromBf16 {
+            let moved = self.shift_left(bits, 16);
+            return self.cast(moved, float);
+        }
+        let sign = self.and(bits, 0x8000);
+        let sign = self.shift_left(sign, 16);
+        let magnitude = self.and(bits, 0x7fff);
+        let magnitude = self.shift_left(magnitude, 13);
+        let scale = self.int32(shape, 0x7780_0000);
+        let (scale, small) = (self.cast(scale, float), self.cast(magnitude, float));
+        let scaled = self.b.ins().fmul(small, scale);
+        let scaled = self.cast(scaled, shape);
+        let is_top = self.exceeds(magnitude, (0x7c00 << 13) - 1);
+        let with_top = self.or(scaled, 0x7f80_0000);
+        let value = self.choose(is_top, with_top, scaled);
+        let value = self.b.ins().bor(value, sign);
+        self.cast(value, float)
+    }
+
+    pub(super) fn half_from_float(&mut self, op: Op, value: ir::Value) -> ir::Value {
+        let float = self.b.func.dfg.value_type(value);
+        let shape = if float.is_vector() { types::I32X4 } else { types::I32 };
+        let bits = self.cast(value, shape);
+        let high = self.shift_right(bits, 16);
+        let sign = self.and(high, 0x8000);
+        let magnitude = self.and(bits, 0x7fff_ffff);
+        let is_nan = self.exceeds(magnitude, 0x7f80_0000);
+        if op == Op::ToBf16 {
+            let odd = self.and(high, 1);
+            let rounded = self.add(bits, 0x7fff);
+            let rounded = self.b.ins().iadd(rounded, odd);
+            let rounded = self.shift_right(rounded, 16);
+            let nan = self.or(sign, 0x7fc0);
+            return self.choose(is_nan, nan, rounded);
+        }
+        let normal = self.normal_half(magnitude);
+        let half = self.int32(shape, 0.5f32.to_bits());
+        let half = self.cast(half, float);
+        let small = self.cast(magnitude, float);
+        let small = self.b.ins().fadd(small, half);
+        let small = self.cast(small, shape);
+        let small = self.add(small, 0.5f32.to_bits().wrapping_neg());
+        let is_normal = self.exceeds(magnitude, 0x3880_0000 - 1);
+        let finite = self.choose(is_normal, normal, small);
+        let is_large = self.exceeds(magnitude, 0x4780_0000 - 1);
+        let infinity = self.int32(shape, 0x7c00);
+        let rounded = self.choose(is_large, infinity, finite);
+        let nan = self.int32(shape, 0x7e00);
+        let rounded = self.choose(is_nan, nan, rounded);
+        self.b.ins().bor(rounded, sign)
+    }
+
+    /// Rebiases the exponent and rounds the fraction to even.
+    fn normal_half(&mut self, magnitude: ir::Value) -> ir::Value {
+        let odd = self.shift_right(magnitude, 13);
+        let odd = self.and(odd, 1);
+        let rounded = self.add(magnitude, 0xfffu32.wrapping_sub(0x3800_0000));
+        let rounded = self.b.ins().iadd(rounded, odd);
+        self.shift_right(rounded, 13)
+    }
+
+    fn constant_like(&mut self, a: ir::Value, bits: u32) -> ir::Value {
+        let shape = self.b.func.dfg.value_type(a);
+        self.int32(shape, bits)
+    }
+
+    fn and(&mut self, a: ir::Value, bits: u32) -> ir::Value {
+        let b = self.constant_like(a, bits);
+        self.b.ins().band(a, b)
+    }
+
+    fn or(&mut self, a: ir::Value, bits: u32) -> ir::Value {
+        let b = self.constant_like(a, bits);
+        self.b.ins().bor(a, b)
+    }
+
+    fn add(&mut self, a: ir::Value, bits: u32) -> ir::Value {
+        let b = self.constant_like(a, bits);
+        self.b.ins().iadd(a, b)
+    }
+
+    fn shift_left(&mut self, a: ir::Value, count: i64) -> ir::Value {
+        self.b.ins().ishl_imm_s(a, count)
+    }
+
+    fn shift_right(&mut self, a: ir::Value, count: i64) -> ir::Value {
+        self.b.ins().ushr_imm_s(a, count)
+    }
+
+    /// `a > limit` of numbers that are not negative.
+    fn exceeds(&mut self, a: ir::Value, limit: u32) -> ir::Value {
+        let limit = self.constant_like(a, limit);
+        self.b.ins().icmp(IntCC::SignedGreaterThan, a, limit)
+    }
+
+    fn choose(&mut self, cond: ir::Value, a: ir::Value, b: ir::Value) -> ir::Value {
+        match self.b.func.dfg.value_type(a).is_vector() {
+            true => self.blend(cond, a, b),
+            false => self.b.ins().select(cond, a, b),
+        }
+    }
+}
