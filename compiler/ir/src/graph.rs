@@ -14,7 +14,10 @@
 //! Absence: every element of a term is present or absent ([`Op::Where`], guarded [`Op::Read`]); operations are strict,
 //! reductions skip absent elements, [`Op::OrElse`] fills them. Outputs, carries and appended values are present.
 
+pub mod builder;
 mod op;
+pub mod text;
+pub mod typing;
 
 pub use op::{Arg, Closure, Component, Const, Op, Repair, Term};
 
@@ -278,4 +281,22 @@ pub struct Carry {
     pub next: TensorId,
     /// The value after the loop ([`TensorKind::Final`]).
     pub result: TensorId,
+}
+
+impl Function {
+    /// The terms that no other term uses as an operand: defaults, closures and values of tensors, in order of the tensors.
+    pub fn roots(&self) -> Vec<TermId> {
+        let mut roots = Vec::new();
+        for closure in self.closures.values() {
+            roots.extend(closure.default.as_ref().map(|c| c.body));
+        }
+        for tensor in self.tensors.values() {
+            match &tensor.kind {
+                TensorKind::Input(input) => roots.extend(input.default),
+                TensorKind::Def { value, .. } | TensorKind::Append { value, .. } => roots.push(*value),
+                TensorKind::Carry | TensorKind::Final => {}
+            }
+        }
+        roots
+    }
 }

@@ -6,6 +6,11 @@
 //! divides, a remainder that vanishes) is rewritten by [`Index::div`] and [`Index::rem`] where divisibility is syntactic, and
 //! by `graph::ranges` where bounds are needed. Division and remainder are Euclidean; `x / 0` is 0 and `x % 0` is `x`.
 
+mod print;
+
+pub use print::Naming;
+
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 crate::entity!(
@@ -97,10 +102,30 @@ impl Index {
     }
 
     fn plus_term(mut self, monomial: Monomial, coefficient: i64) -> Self {
-        let entry = self.terms.entry(monomial).or_insert(0);
-        *entry = entry.wrapping_add(coefficient);
-        self.terms.retain(|_, c| *c != 0);
+        match self.terms.entry(monomial) {
+            Entry::Vacant(slot) => {
+                if coefficient != 0 {
+                    slot.insert(coefficient);
+                }
+            }
+            Entry::Occupied(mut slot) => {
+                let sum = slot.get().wrapping_add(coefficient);
+                if sum == 0 {
+                    slot.remove();
+                } else {
+                    slot.insert(sum);
+                }
+            }
+        }
         self
+    }
+    /// How many monomials there are.
+    pub fn len(&self) -> usize {
+        self.terms.len()
+    }
+    /// Whether this is 0.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
     }
     /// Sum.
     #[must_use]

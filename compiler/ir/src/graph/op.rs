@@ -90,8 +90,8 @@ pub enum Op {
         /// Without the element itself.
         exclusive: bool,
     },
-    /// An element of an output of a function, called for each value of the free axes. Operands are the scalar arguments and
-    /// whatever closures read.
+    /// An element of an output of a function, called for each value of the free axes. Operands are the scalar arguments;
+    /// bodies of closures are terms of this function as well, reached through `args`.
     Call {
         /// The function's name.
         function: String,
@@ -143,6 +143,49 @@ pub enum Repair {
     Scale,
     /// The repair operand is added.
     Shift,
+}
+
+impl Op {
+    /// The word that opens the operation in text; elementwise operations and reductions have theirs from the tables.
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::Const(_) => "const",
+            Self::Index(_) => "index",
+            Self::Read { .. } => "read",
+            Self::Elem(op) => op.text(),
+            Self::Cast(_) => "cast",
+            Self::Round(_) => "round_to",
+            Self::Where => "where",
+            Self::OrElse => "or_else",
+            Self::Reduce { op, .. } => op.text(),
+            Self::Softmax { .. } => "softmax",
+            Self::Running { .. } => "running",
+            Self::Call { .. } => "call",
+            Self::Apply(_) => "apply",
+            Self::ClosureParam(_) => "param",
+            Self::Fold { .. } => "fold",
+            Self::Proj(_) => "proj",
+            Self::New(_) => "new",
+            Self::Old(_) => "old",
+        }
+    }
+    /// The axes the operation binds; [`Op::Softmax`] and [`Op::Running`] bind none.
+    pub fn binds(&self) -> &[AxisId] {
+        match self {
+            Self::Reduce { axes, .. } | Self::Fold { axes, .. } => axes,
+            _ => &[],
+        }
+    }
+    /// Calls `visit` with every closure written at this operation.
+    pub fn for_each_closure(&self, visit: &mut dyn FnMut(&Closure)) {
+        if let Self::Call { args, .. } = self {
+            for (_, arg) in args {
+                if let Arg::Closure(closure) = arg {
+                    visit(closure);
+                }
+            }
+        }
+    }
 }
 
 /// An argument of a call.
