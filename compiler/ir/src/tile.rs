@@ -10,8 +10,12 @@
 //! scalars. Reading outside of a memory's extents gives the load's pad; storing outside does nothing.
 
 pub mod builder;
+#[cfg(feature = "interp")]
+pub mod interp;
 mod op;
+pub mod text;
 mod typing;
+pub mod verify;
 
 pub use op::{Attr, Inst, Op, Pad, Subscript};
 

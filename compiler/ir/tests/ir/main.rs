@@ -1,0 +1,3 @@
+//! Tests of both IRs through their public faces: text, verifier, interpreter.
+
+mod tile;
