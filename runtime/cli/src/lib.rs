@@ -1,0 +1,30 @@
+//! The `sawmill` command as a library, so that its parts can be tested without processes.
+//!
+//! In: a parsed command line. Out: an exit code, or a [`Failure`](error::Failure) with one.
+
+#![forbid(unsafe_code)]
+
+pub mod acquire;
+pub mod args;
+pub mod engine;
+pub mod error;
+pub mod generate;
+pub mod interrupt;
+pub mod machine;
+pub mod model;
+pub mod terminal;
+pub mod text;
+
+use args::{Command, CommandLine};
+use error::Failure;
+
+/// Runs a command and returns its exit code.
+///
+/// # Errors
+/// [`Failure`], which knows its exit code.
+pub fn run(line: &CommandLine) -> Result<u8, Failure> {
+    interrupt::listen()?;
+    match &line.command {
+        Command::Generate(args) => generate::command(args),
+    }
+}
