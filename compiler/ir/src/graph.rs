@@ -18,6 +18,7 @@ pub mod builder;
 mod op;
 pub mod text;
 pub mod typing;
+pub mod verify;
 
 pub use op::{Arg, Closure, Component, Const, Op, Repair, Term};
 
