@@ -252,6 +252,13 @@ TINY_THETA = 5000.0
 # The first seed whose greedy continuation never comes near a tie.
 TINY_SEED = 10
 
+TINY_PROMPT = "Roman engineers built stone arches"
+TINY_CORPUS = (
+    "The history of bridges begins with fallen trees and stepping stones. "
+    "Roman engineers built stone arches, and medieval masons added towers. "
+    "In the"
+)
+
 TINY_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}{{ eos_token }}\n"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -259,7 +266,7 @@ TINY_TEMPLATE = (
 
 
 def tiny_tokenizer(folder):
-    """A byte-level BPE tokenizer with a few merges, learned from the prompt of this file."""
+    """A byte-level BPE tokenizer with a few merges, learned from a few words."""
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
@@ -269,7 +276,7 @@ def tiny_tokenizer(folder):
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator([PROMPT] * 4, trainer)
+    tokenizer.train_from_iterator([TINY_CORPUS] * 4, trainer)
     assert tokenizer.get_vocab_size() == TINY["vocab_size"]
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
@@ -335,7 +342,7 @@ def write_tiny():
     write_shards(model, folder)
     # What the files hold, read back by the library, must be the model that the outputs come from.
     loaded = transformers.LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-    prompt = tokenizer.encode("Roman engineers built stone arches", add_special_tokens=False).ids
+    prompt = tokenizer.encode(TINY_PROMPT, add_special_tokens=False).ids
     logits, ids, lead = continuation(loaded, prompt)
     assert torch.equal(logits, continuation(model, prompt)[0])
     messages = [{"role": "user", "content": "Hello there"}]
@@ -345,7 +352,7 @@ def write_tiny():
     write_json(
         "tiny-llama.json",
         {
-            "prompt": "Roman engineers built stone arches",
+            "prompt": TINY_PROMPT,
             "prompt_ids": prompt,
             "logits": [float(value) for value in logits],
             "greedy_ids": ids,
