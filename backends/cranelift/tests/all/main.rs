@@ -1,4 +1,5 @@
 //! Tests of the emitter: emitted code against VIR's interpreter, quality of hot loops, speed.
 
+mod elementary;
 mod harness;
 mod operations;

@@ -1,0 +1,216 @@
+//! The elementary functions against the f64 ones of the system's library, within the bounds that `sawmill_simd::math`
+//! states.
+
+use sawmill_cranelift::{Compiler, JitCode};
+use sawmill_ir::elem::ElemOp;
+use sawmill_simd::math;
+use sawmill_simd::vir::{Address, Builder, Elem, Function, Type, Val};
+
+use crate::harness::{Buffer, Random, run_code};
+
+unsafe extern "C" {
+    safe fn erf(x: f64) -> f64;
+    safe fn erfc(x: f64) -> f64;
+}
+
+/// One function: its reference and how far it may be off.
+struct Case {
+    op: ElemOp,
+    exact: fn(f64) -> f64,
+    /// In units in the last place of the result.
+    ulp: f64,
+    /// Results below count by their absolute error, which may be as large as this.
+    floor: f64,
+}
+
+/// The least normal f32.
+const NORMAL: f64 = f32::MIN_POSITIVE as f64;
+
+const CASES: [Case; 19] = [
+    Case { op: ElemOp::Exp, exact: f64::exp, ulp: 1.0, floor: NORMAL },
+    Case { op: ElemOp::Exp2, exact: f64::exp2, ulp: 1.0, floor: NORMAL },
+    Case { op: ElemOp::Expm1, exact: f64::exp_m1, ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Log, exact: f64::ln, ulp: 1.0, floor: NORMAL },
+    Case { op: ElemOp::Log2, exact: f64::log2, ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Log1p, exact: f64::ln_1p, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Rsqrt, exact: |x| 1.0 / x.sqrt(), ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Recip, exact: |x| 1.0 / x, ulp: 0.5, floor: NORMAL },
+    Case { op: ElemOp::Tanh, exact: f64::tanh, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Sigmoid, exact: |x| 1.0 / (1.0 + (-x).exp()), ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Silu, exact: |x| x / (1.0 + (-x).exp()), ulp: 2.5, floor: 5e-37 },
+    Case { op: ElemOp::Softplus, exact: softplus, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::LogSigmoid, exact: |x| -softplus(-x), ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Elu, exact: |x| if x > 0.0 { x } else { x.exp_m1() }, ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Erf, exact: |x| erf(x), ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Sin, exact: f64::sin, ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Cos, exact: f64::cos, ulp: 1.5, floor: NORMAL },
+    Case { op: ElemOp::Tan, exact: f64::tan, ulp: 3.0, floor: NORMAL },
+    Case { op: ElemOp::Sign, exact: |x| if x == 0.0 { x } else { x.signum() }, ulp: 0.0, floor: 0.0 },
+];
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// A kernel that maps vectors of `ty`, one for each grid block, from the first buffer (and the second) to the last.
+fn kernel(ty: Type, operands: usize, map: impl Fn(&mut Builder, &[Val]) -> Val) -> Function {
+    let mut b = Builder::new("map");
+    let buffers: Vec<Val> = (0..=operands).map(|word| b.arg(word as u32, Type::I64)).collect();
+    let (first, end) = (b.first(), b.end());
+    let (iv, _) = b.begin_for(first, end, 1, &[]);
+    let place = |buffer: Val| Address::indexed(buffer, iv, ty.bytes());
+    let args: Vec<Val> = buffers[..operands].iter().map(|buffer| b.load(ty, place(*buffer))).collect();
+    let value = map(&mut b, &args);
+    b.store(value, place(buffers[operands]));
+    b.end_for(&[]);
+    b.finish().unwrap_or_else(|error| panic!("{error}"))
+}
+
+struct Mapped {
+    code: JitCode,
+    lanes: usize,
+}
+
+impl Mapped {
+    fn new(compiler: &Compiler, op: ElemOp, ty: Type, operands: usize) -> Mapped {
+        let func = kernel(ty, operands, |b, args| math::call(b, op, args).expect("an expansion"));
+        let code = compiler.compile(&func).unwrap_or_else(|error| panic!("{error}"));
+        Mapped { code: JitCode::new(&code).expect("memory for code"), lanes: usize::from(ty.lanes) }
+    }
+
+    /// Applies the function to as many operands as there are lanes in whole vectors.
+    fn run(&self, operands: &[&[f32]]) -> Vec<f32> {
+        let bits = |values: &[f32]| values.iter().map(|value| u64::from(value.to_bits())).collect::<Vec<u64>>();
+        let mut buffers: Vec<Buffer> = operands.iter().map(|values| Buffer::of(Elem::F32, &bits(values))).collect();
+        let count = operands[0].len();
+        buffers.push(Buffer::room(Elem::F32, count));
+        run_code(&self.code, &mut buffers, &[], (0, (count / self.lanes) as u64));
+        let result = &buffers[operands.len()].bytes;
+        result.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+    }
+}
+
+/// Distance in units in the last place of the exact result; infinite if they differ in kind.
+fn error_in_ulp(got: f32, exact: f64, floor: f64) -> f64 {
+    if exact.is_nan() || got.is_nan() {
+        return if exact.is_nan() && got.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    let rounded = exact as f32;
+    if got == rounded {
+        return 0.0;
+    }
+    // What rounds to infinity may come out as the greatest number, and the other way round.
+    let got = if got.is_infinite() { f64::from(got.signum()) * 2f64.powi(128) } else { f64::from(got) };
+    let exact = exact.clamp(-2f64.powi(128), 2f64.powi(128));
+    if exact.abs() < floor.max(NORMAL) && (got - exact).abs() <= floor {
+        return 0.0;
+    }
+    let exponent = exact.abs().max(NORMAL).log2().floor() as i32;
+    (got - exact).abs() / 2f64.powi(exponent.min(127) - 23)
+}
+
+/// The greatest error over inputs `start`, `start + step`, .. of all bit patterns, and where.
+fn greatest_error(mapped: &Mapped, case: &Case, start: u32, step: usize) -> (f64, f32) {
+    let mut worst = (0.0, 0.0);
+    let patterns: Box<dyn Iterator<Item = u32>> = Box::new((start..=u32::MAX).step_by(step));
+    let mut patterns = patterns.peekable();
+    while patterns.peek().is_some() {
+        let mut inputs: Vec<f32> = patterns.by_ref().take(1 << 16).map(f32::from_bits).collect();
+        inputs.resize(inputs.len().next_multiple_of(mapped.lanes), 0.0);
+        let outputs = mapped.run(&[&inputs]);
+        for (x, y) in inputs.iter().zip(&outputs) {
+            let error = error_in_ulp(*y, (case.exact)(f64::from(*x)), case.floor);
+            if error > worst.0 {
+                worst = (error, *x);
+            }
+        }
+    }
+    worst
+}
+
+fn is_trigonometric(op: ElemOp) -> bool {
+    matches!(op, ElemOp::Sin | ElemOp::Cos | ElemOp::Tan)
+}
+
+fn check(case: &Case, ty: Type, step: usize) -> Result<(), String> {
+    let compiler = Compiler::host().expect("a known processor");
+    let mapped = Mapped::new(&compiler, case.op, ty, 1);
+    let case = match is_trigonometric(case.op) {
+        // Beyond 1e15 the result is NaN by contract.
+        true => &Case { exact: limited(case.op), ..*case },
+        false => case,
+    };
+    let (error, x) = greatest_error(&mapped, case, 0, step);
+    println!("{}: {error:.3} ulp at {x:e}", case.op);
+    if error <= case.ulp {
+        return Ok(());
+    }
+    Err(format!("{} is off by {error} ulp at {x:e} ({:#x})", case.op, x.to_bits()))
+}
+
+fn limited(op: ElemOp) -> fn(f64) -> f64 {
+    const LIMIT: f64 = 999_999_986_991_104.0;
+    match op {
+        ElemOp::Sin => |x| if x.abs() <= LIMIT { x.sin() } else { f64::NAN },
+        ElemOp::Cos => |x| if x.abs() <= LIMIT { x.cos() } else { f64::NAN },
+        _ => |x| if x.abs() <= LIMIT { x.tan() } else { f64::NAN },
+    }
+}
+
+#[test]
+fn functions_of_f32_stay_within_their_bounds_on_a_sample() {
+    let failures: Vec<String> = CASES
+        .iter()
+        .flat_map(|case| [check(case, Type::vector(Elem::F32, 8), 8_191), check(case, Type::F32, 524_287)])
+        .filter_map(Result::err)
+        .collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+#[ignore = "all f32 inputs take minutes"]
+fn functions_of_f32_stay_within_their_bounds_on_all_inputs() {
+    let chosen = [ElemOp::Exp, ElemOp::Tanh, ElemOp::Silu];
+    for case in CASES.iter().filter(|case| chosen.contains(&case.op)) {
+        check(case, Type::vector(Elem::F32, 16), 1).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn gelu_is_exact_to_the_last_places_of_its_operand() {
+    let compiler = Compiler::host().expect("a known processor");
+    let mapped = Mapped::new(&compiler, ElemOp::Gelu, Type::vector(Elem::F32, 4), 1);
+    let inputs: Vec<f32> = (0..1 << 16).map(|i| (i - (1 << 15)) as f32 / 2048.0).collect();
+    for (x, y) in inputs.iter().zip(mapped.run(&[&inputs])) {
+        let wide = f64::from(*x);
+        let exact = wide * erfc(-wide * std::f64::consts::FRAC_1_SQRT_2) / 2.0;
+        let error = (f64::from(y) - exact).abs() / (wide.abs().max(f64::from(f32::MIN_POSITIVE)) * 2f64.powi(-24));
+        assert!(error <= 2.0, "gelu({x}) is {y}, not {exact}: off by {error}");
+    }
+}
+
+/// Functions of two operands, on edges and at random.
+fn check_pairs(op: ElemOp, exact: fn(f64, f64) -> f64, bound: f64) {
+    let compiler = Compiler::host().expect("a known processor");
+    let mapped = Mapped::new(&compiler, op, Type::vector(Elem::F32, 4), 2);
+    let mut random = Random(7);
+    let mut draw = || (0..1 << 17).map(|_| f32::from_bits(random.bits(Elem::F32) as u32)).collect::<Vec<f32>>();
+    let (left, right) = (draw(), draw());
+    for ((a, b), y) in left.iter().zip(&right).zip(mapped.run(&[&left, &right])) {
+        if op == ElemOp::Rem && (f64::from(*a) / f64::from(*b)).abs() > 2f64.powi(51) {
+            continue;
+        }
+        let want = exact(f64::from(*a), f64::from(*b));
+        let error = error_in_ulp(y, want, NORMAL);
+        assert!(error <= bound, "{op}({a:e}, {b:e}) is {y:e}, not {want:e}: off by {error} ulp");
+        let same_sign = y.is_sign_negative() == want.is_sign_negative() || want.is_nan();
+        assert!(same_sign, "{op}({a:e}, {b:e}) is {y:e}, not {want:e}");
+    }
+}
+
+#[test]
+fn powers_angles_and_remainders_agree_with_the_library() {
+    check_pairs(ElemOp::Pow, f64::powf, 0.51);
+    check_pairs(ElemOp::Atan2, f64::atan2, 3.0);
+    check_pairs(ElemOp::Rem, |a, b| a % b, 0.5);
+}
