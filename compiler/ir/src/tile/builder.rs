@@ -38,6 +38,17 @@ pub enum Sub {
     Gather(Value),
 }
 
+/// The values that the body of an open loop sees.
+#[derive(Clone, Debug)]
+pub struct LoopHead {
+    /// The position.
+    pub position: Value,
+    /// Whether the phase's tiles may be partial.
+    pub edge: Value,
+    /// The carries, at the start of a step.
+    pub carries: Vec<Value>,
+}
+
 /// What a build step gives.
 pub type Built<T> = Result<T, BuildError>;
 
@@ -172,13 +183,10 @@ impl KernelBuilder {
         inits: &[Value],
         body: impl FnOnce(&mut Self, Value, Value, &[Value]) -> Built<Vec<Value>>,
     ) -> Built<Vec<Value>> {
-        let position = self.kernel.values.push(Type::scalar(DType::I64));
-        let edge = self.kernel.values.push(Type::scalar(DType::Bool));
-        let types: Vec<Type> = inits.iter().map(|v| self.type_of(*v).clone()).collect();
-        let carries: Vec<Value> = types.into_iter().map(|t| self.kernel.values.push(t)).collect();
-        let region = self.region(|b| body(b, position, edge, &carries))?;
-        let params = [position, edge].into_iter().chain(carries).collect();
-        self.push(Op::For { step, phases, params, body: region }, inits, &[])
+        let types = inits.iter().map(|v| self.type_of(*v).clone()).collect();
+        let head = self.open_loop(types);
+        let yields = body(self, head.position, head.edge, &head.carries);
+        self.close_loop(head, step, phases, inits, yields)
     }
     /// A choice by a scalar; both closures give the results.
     pub fn branch(
@@ -187,16 +195,48 @@ impl KernelBuilder {
         then: impl FnOnce(&mut Self) -> Built<Vec<Value>>,
         otherwise: impl FnOnce(&mut Self) -> Built<Vec<Value>>,
     ) -> Built<Vec<Value>> {
-        let then = self.region(then)?;
-        let otherwise = self.region(otherwise)?;
-        self.push(Op::If { then, otherwise }, &[condition], &[])
+        self.open_region();
+        let yields = then(self);
+        let then = self.close_region(yields)?;
+        self.open_region();
+        let yields = otherwise(self);
+        let otherwise = self.close_region(yields)?;
+        self.choose(condition, then, otherwise)
     }
 
-    fn region(&mut self, fill: impl FnOnce(&mut Self) -> Built<Vec<Value>>) -> Built<Region> {
+    /// Opens the body of a loop whose carries have these types; what follows goes there until [`KernelBuilder::close_loop`].
+    pub fn open_loop(&mut self, carries: Vec<Type>) -> LoopHead {
+        let position = self.kernel.values.push(Type::scalar(DType::I64));
+        let edge = self.kernel.values.push(Type::scalar(DType::Bool));
+        let carries = carries.into_iter().map(|t| self.kernel.values.push(t)).collect();
+        self.open_region();
+        LoopHead { position, edge, carries }
+    }
+    /// Closes the body of a loop with its next carries, and adds the loop. The region is closed on an error too.
+    pub fn close_loop<E: From<BuildError>>(
+        &mut self,
+        head: LoopHead,
+        step: i64,
+        phases: Vec<Phase>,
+        inits: &[Value],
+        yields: Result<Vec<Value>, E>,
+    ) -> Result<Vec<Value>, E> {
+        let body = self.close_region(yields)?;
+        let params = [head.position, head.edge].into_iter().chain(head.carries).collect();
+        Ok(self.push(Op::For { step, phases, params, body }, inits, &[])?)
+    }
+    /// Opens a region; what follows goes there until [`KernelBuilder::close_region`].
+    pub fn open_region(&mut self) {
         self.open.push(Vec::new());
-        let yields = fill(self);
-        let insts = self.open.pop().expect("invariant: the region pushed above is still open");
-        Ok(Region { insts, yields: yields? })
+    }
+    /// Closes the innermost region with its results, on an error too.
+    pub fn close_region<E>(&mut self, yields: Result<Vec<Value>, E>) -> Result<Region, E> {
+        let insts = if self.open.len() > 1 { self.open.pop() } else { None };
+        Ok(Region { insts: insts.unwrap_or_default(), yields: yields? })
+    }
+    /// A choice by a scalar between two closed regions.
+    pub fn choose(&mut self, condition: Value, then: Region, otherwise: Region) -> Built<Vec<Value>> {
+        self.push(Op::If { then, otherwise }, &[condition], &[])
     }
     fn one(&mut self, op: Op, args: &[Value]) -> Built<Value> {
         Ok(self.push(op, args, &[])?[0])

@@ -90,7 +90,8 @@ pub enum Op {
         masked: bool,
     },
     /// `(initial carries..)`: the phases in order. The body's parameters are the position (scalar `i64`), the phase's edge flag
-    /// (scalar `bool`, constant in a phase), then the carries; it yields the next carries.
+    /// (scalar `bool`, constant in a phase), then the carries; it yields the next carries. An initial carry may lack axes of its
+    /// carry: it is repeated over them.
     For {
         /// Distance between positions, positive.
         step: i64,

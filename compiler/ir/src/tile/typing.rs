@@ -292,7 +292,10 @@ fn loop_types(kernel: &Kernel, params: &[Value], body: &Region, inits: &[&Type])
         return Err("a loop's edge flag is a scalar bool".to_owned());
     }
     let yields: Vec<&Type> = body.yields.iter().map(|v| type_of(&kernel.values, *v)).collect::<Result<_, _>>()?;
-    if carries != inits || carries != yields.as_slice() {
+    let starts =
+        |init: &Type, carry: &Type| init.dtype == carry.dtype && init.axes.iter().all(|a| carry.axes.contains(a));
+    let started = inits.len() == carries.len() && inits.iter().zip(carries).all(|(i, c)| starts(i, c));
+    if !started || carries != yields.as_slice() {
         return Err("initial, carried and next values agree in number and type".to_owned());
     }
     Ok(carries.iter().map(|t| (*t).clone()).collect())

@@ -84,7 +84,10 @@ impl<'a> Block<'a> {
         body: &Region,
         inits: &[Value],
     ) -> Result<Vec<Tile>, String> {
-        let mut carries: Vec<Tile> = inits.iter().map(|v| self.value(*v).cloned()).collect::<Result<_, _>>()?;
+        let mut carries = Vec::new();
+        for (init, carry) in inits.iter().zip(&params[2..]) {
+            carries.push(self.value(*init)?.over(&self.kernel.values[*carry].axes, self.kernel));
+        }
         for phase in phases {
             let (mut at, hi) = (self.value(phase.lo)?.as_int()?, self.value(phase.hi)?.as_int()?);
             while at < hi {
