@@ -1,0 +1,385 @@
+//! Contractions and reductions, in register blocks.
+//!
+//! In: an `mma` or a `reduce`. Out: loops over blocks of results whose accumulators stay in registers while the summed axes
+//! run. Vertical: the lane axis is an axis of the result, and a block is several rows (read as broadcasts) by several vectors.
+//! Horizontal: lanes run along a summed axis, a block is several rows, and lanes are combined once at the end. Operands are
+//! evaluated at points, so what is not kept (unpacking, scaling, masks) happens in registers between load and use.
+//! Block shapes follow Goto and van de Geijn's register blocking: enough accumulators to hide the latency of a multiply-add
+//! twice over, and no more than the registers hold.
+
+use super::Lower;
+use super::layout::{Place, Point, Pos};
+use super::nest::{Axis, lanes_within};
+use super::plan::unit_axis;
+use crate::vir::{Elem, Type, Val};
+use sawmill_ir::dtype::DType;
+use sawmill_ir::elem::ReduceOp;
+use sawmill_ir::tile::{AxisId, Inst, Op, Value};
+
+/// Multiply-adds in flight that keep both units busy.
+const IN_FLIGHT: u32 = 8;
+
+/// What is combined.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Products of two values, and what they are added to.
+    Product { a: Value, b: Value, acc: Option<Value> },
+    /// Values.
+    Fold { op: ReduceOp, x: Value },
+    /// Values with their positions along an axis.
+    Best { op: ReduceOp, x: Value, axis: AxisId },
+}
+
+/// A contraction with its blocking.
+struct Sum<'a> {
+    kind: Kind,
+    result: Value,
+    /// The summed type.
+    dtype: DType,
+    /// Result axes looped over one by one.
+    outer: Vec<AxisId>,
+    /// A result axis of which a block holds several positions.
+    rows: Option<(AxisId, i64)>,
+    /// The result axis in lanes, lanes per vector and vectors per block.
+    vectors: Option<(AxisId, u8, i64)>,
+    /// Summed axes, outermost first; the last may be in lanes.
+    over: Vec<Axis>,
+    /// Steps of the innermost summed axis per turn of its loop.
+    unroll: i64,
+    roots: &'a [Value],
+}
+
+impl Sum<'_> {
+    /// The lanes along a summed axis.
+    fn horizontal(&self) -> u8 {
+        self.over.last().map_or(1, |axis| axis.lanes)
+    }
+    fn width(&self) -> u8 {
+        self.vectors.map_or(self.horizontal(), |(_, lanes, _)| lanes)
+    }
+}
+
+impl Lower<'_> {
+    /// Emits a contraction or reduction.
+    pub(super) fn contract(&mut self, inst: &Inst) {
+        let (kind, over, roots) = match &inst.op {
+            Op::Mma { over } => {
+                let kind = Kind::Product { a: inst.args[0], b: inst.args[1], acc: inst.args.get(2).copied() };
+                (kind, over, &inst.args[..2])
+            }
+            Op::Reduce { op: op @ (ReduceOp::ArgMax | ReduceOp::ArgMin), over } => {
+                (Kind::Best { op: *op, x: inst.args[0], axis: over[0] }, over, &inst.args[..1])
+            }
+            Op::Reduce { op, over } => (Kind::Fold { op: *op, x: inst.args[0] }, over, &inst.args[..1]),
+            _ => return self.defect("a contraction of what is none".to_owned()),
+        };
+        let sum = self.blocking(inst, kind, over, roots);
+        let result = sum.result;
+        if self.axes(result).is_empty() {
+            let totals = self.block(&sum, &Point::default(), &[Point::default()]);
+            return self.set_place(result, Place::Scalar(totals[0]));
+        }
+        let buffer = self.buffer_of(result);
+        let outer: Vec<Axis> = sum.outer.iter().map(|axis| Axis { axis: *axis, lanes: 1 }).collect();
+        self.nest(&outer, &Point::default(), sum.roots, &mut |s, point| {
+            s.vector_blocks(&sum, point, &mut |s, base, block| {
+                let totals = s.block(&sum, base, block);
+                for (at, total) in block.iter().zip(totals) {
+                    s.write_buffer(&buffer, at, total);
+                }
+            });
+        });
+        self.set_place(result, Place::Buffer(buffer));
+    }
+
+    /// Chooses lanes, rows and vectors of a block.
+    fn blocking<'a>(&self, inst: &'a Inst, kind: Kind, over: &[AxisId], roots: &'a [Value]) -> Sum<'a> {
+        let result = inst.results[0];
+        let out = self.axes(result).to_vec();
+        let dtype = self.dtype(inst.args[0]);
+        let all = [over, &out].concat();
+        let lane = self.plan.lane(self.kernel, &all);
+        let horizontal = lane.is_some_and(|l| over.contains(&l));
+        let wide = if dtype.bits() == 64 || matches!(kind, Kind::Best { .. }) { 2 } else { 4 };
+        let registers_per = |lanes: u8| u32::from(lanes.div_ceil(wide)).max(1);
+        let best = matches!(kind, Kind::Best { .. });
+        let mut over: Vec<Axis> = self.summed(roots, over, lane);
+        let mut left: Vec<AxisId> = out.iter().copied().filter(|a| Some(*a) != lane).collect();
+        let row = if best { None } else { self.row_axis(&left, lane, roots) };
+        left.retain(|a| Some(*a) != row);
+        let mut vectors = None;
+        let mut rows = 1;
+        if horizontal {
+            let alone = row.is_none();
+            let wanted = self.lanes_wanted(roots).max(if alone && !best { 16 } else { 4 });
+            if let Some(last) = over.last_mut() {
+                last.lanes = lanes_within(self.extent(last.axis), wanted);
+                rows = i64::from((IN_FLIGHT / registers_per(last.lanes)).max(2));
+            }
+        } else if let Some(lane) = lane {
+            let lanes = lanes_within(self.extent(lane), wide);
+            let count = if row.is_some() { 2 } else { i64::from(IN_FLIGHT) };
+            let count = if best { 1 } else { count };
+            vectors = Some((lane, lanes, count));
+            // Two vectors and one broadcast operand stay free of the accumulators.
+            rows = i64::from((self.registers - 4) / 2);
+        } else {
+            rows = 4;
+        }
+        let unroll = if horizontal || self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis)) < 4 { 1 } else { 2 };
+        Sum { kind, result, dtype, outer: self.plan.ordered(&left), rows: row.map(|a| (a, rows)), vectors, over, unroll, roots }
+    }
+    /// The longest result axis that an operand lacks: a block of it shares that operand's elements.
+    fn row_axis(&self, left: &[AxisId], lane: Option<AxisId>, roots: &[Value]) -> Option<AxisId> {
+        let shared = |axis: AxisId| {
+            roots.iter().any(|v| !self.axes(*v).contains(&axis) && lane.is_none_or(|l| self.axes(*v).contains(&l)))
+        };
+        let long = left.iter().copied().filter(|a| self.extent(*a) > 1);
+        long.max_by_key(|a| (shared(*a), self.extent(*a)))
+    }
+    /// The summed axes: the lane axis or the one that memory runs along innermost.
+    fn summed(&self, roots: &[Value], over: &[AxisId], lane: Option<AxisId>) -> Vec<Axis> {
+        let unit = roots.iter().filter_map(|v| self.plan.def(*v)).find_map(|inst| unit_axis(self.kernel, inst));
+        let inner = lane.filter(|l| over.contains(l)).or(unit.filter(|u| over.contains(u)));
+        let mut axes: Vec<AxisId> = self.plan.ordered(over);
+        if let Some(inner) = inner {
+            axes.retain(|a| *a != inner);
+            axes.push(inner);
+        }
+        axes.into_iter().map(|axis| Axis { axis, lanes: 1 }).collect()
+    }
+
+    /// Loops over blocks of vectors, then of rows.
+    fn vector_blocks(&mut self, sum: &Sum<'_>, point: &Point, body: &mut dyn FnMut(&mut Self, &Point, &[Point])) {
+        let Some((axis, lanes, count)) = sum.vectors else {
+            return self.row_blocks(sum, point, &[Point::default()], body);
+        };
+        let extent = self.extent(axis);
+        let step = i64::from(lanes) * count;
+        let vectors = |start: Pos, length: i64| -> Vec<Point> {
+            let starts = (0..length).step_by(usize::from(lanes));
+            starts
+                .map(|at| {
+                    let valid = (length - at).min(i64::from(lanes));
+                    let valid = u8::try_from(valid).expect("invariant: at most as many lanes as a vector has");
+                    Point::default().with(axis, start.plus(at).in_lanes(lanes, valid))
+                })
+                .collect()
+        };
+        let whole = extent / step * step;
+        if whole > step {
+            self.turns(whole, step, point, sum.roots, &mut |s, at| {
+                s.row_blocks(sum, point, &vectors(Pos::at(at), step), body);
+            });
+        } else if whole > 0 {
+            self.row_blocks(sum, point, &vectors(Pos::fixed(0), step), body);
+        }
+        if whole < extent {
+            self.row_blocks(sum, point, &vectors(Pos::fixed(whole), extent - whole), body);
+        }
+    }
+    fn row_blocks(
+        &mut self,
+        sum: &Sum<'_>,
+        point: &Point,
+        vectors: &[Point],
+        body: &mut dyn FnMut(&mut Self, &Point, &[Point]),
+    ) {
+        let block = |start: Option<(AxisId, Pos)>, count: i64| -> Vec<Point> {
+            let mut points = Vec::new();
+            for row in 0..count {
+                for vector in vectors {
+                    let mut at = point.clone();
+                    for (axis, pos) in vector.iter() {
+                        at = at.with(axis, pos);
+                    }
+                    if let Some((axis, pos)) = start {
+                        at = at.with(axis, pos.plus(row));
+                    }
+                    points.push(at);
+                }
+            }
+            points
+        };
+        let Some((axis, rows)) = sum.rows else { return body(self, point, &block(None, 1)) };
+        let extent = self.extent(axis);
+        let whole = extent / rows * rows;
+        if whole > rows {
+            self.turns(whole, rows, point, sum.roots, &mut |s, at| {
+                body(s, point, &block(Some((axis, Pos::at(at))), rows));
+            });
+        } else if whole > 0 {
+            body(self, point, &block(Some((axis, Pos::fixed(0))), rows));
+        }
+        if whole < extent {
+            body(self, point, &block(Some((axis, Pos::fixed(whole))), extent - whole));
+        }
+    }
+
+    /// The results at the points of one block.
+    fn block(&mut self, sum: &Sum<'_>, base: &Point, block: &[Point]) -> Vec<Val> {
+        let start = self.start(sum, block);
+        let totals = self.sum_loops(sum, &sum.over, base, block, &Point::default(), start);
+        if sum.horizontal() == 1 {
+            return match sum.kind {
+                Kind::Best { .. } => vec![totals[1]],
+                _ => totals,
+            };
+        }
+        match sum.kind {
+            Kind::Product { acc, .. } => {
+                let mut results = Vec::new();
+                for (at, total) in block.iter().zip(totals) {
+                    let mut result = self.horizontal(ReduceOp::Sum, sum.dtype, total);
+                    if let Some(acc) = acc {
+                        let before = self.eval(acc, at);
+                        result = self.b.add(before, result);
+                    }
+                    results.push(result);
+                }
+                results
+            }
+            Kind::Fold { op, .. } => totals.into_iter().map(|t| self.horizontal(op, sum.dtype, t)).collect(),
+            Kind::Best { op, .. } => vec![self.best_lane(op, sum.dtype, totals[0], totals[1])],
+        }
+    }
+
+    /// Initial accumulators.
+    fn start(&mut self, sum: &Sum<'_>, block: &[Point]) -> Vec<Val> {
+        let lanes = sum.width();
+        match sum.kind {
+            Kind::Product { acc: Some(acc), .. } if sum.horizontal() == 1 => {
+                block.iter().map(|at| self.eval_lanes(acc, at, lanes)).collect()
+            }
+            Kind::Product { .. } => {
+                let zero = self.identity(ReduceOp::Sum, sum.dtype, lanes);
+                vec![zero; block.len()]
+            }
+            Kind::Fold { op, .. } => {
+                let identity = self.identity(op, sum.dtype, lanes);
+                vec![identity; block.len()]
+            }
+            Kind::Best { op, .. } => {
+                let worst = self.identity(op, sum.dtype, lanes);
+                let ty = Type::vector(Elem::I64, lanes);
+                let first = if sum.horizontal() > 1 { self.b.iota(ty) } else { self.b.int(ty, 0) };
+                vec![worst, first]
+            }
+        }
+    }
+
+    /// Loops over the summed axes; accumulators are carried in registers.
+    fn sum_loops(
+        &mut self,
+        sum: &Sum<'_>,
+        axes: &[Axis],
+        base: &Point,
+        block: &[Point],
+        summed: &Point,
+        accs: Vec<Val>,
+    ) -> Vec<Val> {
+        let Some((first, rest)) = axes.split_first() else { return self.step(sum, block, summed, accs) };
+        let extent = self.extent(first.axis);
+        let lanes = i64::from(first.lanes);
+        let unroll = if rest.is_empty() { sum.unroll } else { 1 };
+        let stride = lanes * unroll;
+        let mut whole = extent / stride * stride;
+        let mut accs = accs;
+        if whole <= 2 * lanes {
+            whole = 0;
+        } else {
+            for at in block {
+                sum.roots.iter().for_each(|root| self.hoist_with(*root, at, summed));
+            }
+            let (zero, end) = (self.b.i64(0), self.b.i64(whole));
+            let (at, carried) = self.b.begin_for(zero, end, stride, &accs);
+            self.open_scope();
+            let mut next = carried;
+            for turn in 0..unroll {
+                let pos = Pos::at(at).plus(turn * lanes).in_lanes(first.lanes, first.lanes);
+                next = self.sum_loops(sum, rest, base, block, &summed.with(first.axis, pos), next);
+            }
+            self.close_scope();
+            accs = self.b.end_for(&next);
+        }
+        let mut at = whole;
+        while at < extent {
+            let valid = u8::try_from((extent - at).min(lanes)).expect("invariant: at most as many lanes as a vector has");
+            let pos = Pos::fixed(at).in_lanes(first.lanes, valid);
+            accs = self.sum_loops(sum, rest, base, block, &summed.with(first.axis, pos), accs);
+            at += lanes;
+        }
+        accs
+    }
+    fn hoist_with(&mut self, root: Value, at: &Point, summed: &Point) {
+        let mut point = at.clone();
+        for (axis, pos) in summed.iter() {
+            point = point.with(axis, pos);
+        }
+        self.hoist(root, &point);
+    }
+
+    /// Combines one element (or vector of them) into every accumulator of a block.
+    fn step(&mut self, sum: &Sum<'_>, block: &[Point], summed: &Point, accs: Vec<Val>) -> Vec<Val> {
+        let lanes = sum.width();
+        let tail = summed.iter().find(|(_, pos)| pos.count < pos.lanes).map(|(_, pos)| pos.count);
+        let valid = tail.map(|count| self.valid_lanes(lanes, count));
+        let mut next = accs.clone();
+        for (position, at) in block.iter().enumerate() {
+            let mut point = at.clone();
+            for (axis, pos) in summed.iter() {
+                point = point.with(axis, pos);
+            }
+            match sum.kind {
+                Kind::Product { a, b, .. } => {
+                    let a = self.eval_lanes(a, &point, lanes);
+                    let b = self.eval_lanes(b, &point, lanes);
+                    next[position] = self.multiply_add(sum.dtype, a, b, accs[position]);
+                }
+                Kind::Fold { op, x } => {
+                    let x = self.eval_lanes(x, &point, lanes);
+                    next[position] = self.combine(op, sum.dtype, accs[position], x);
+                }
+                Kind::Best { op, x, axis } => {
+                    let x = self.eval_lanes(x, &point, lanes);
+                    let (value, place) = (accs[0], accs[1]);
+                    let better = match op {
+                        ReduceOp::ArgMax => self.less(sum.dtype, value, x),
+                        _ => self.less(sum.dtype, x, value),
+                    };
+                    let here = self.place_along(axis, &point, lanes);
+                    next = vec![self.b.select(better, x, value), self.b.select(better, here, place)];
+                }
+            }
+        }
+        match valid {
+            Some(valid) => next.into_iter().zip(accs).map(|(new, old)| self.b.select(valid, new, old)).collect(),
+            None => next,
+        }
+    }
+    /// Positions along an axis as i64.
+    fn place_along(&mut self, axis: AxisId, point: &Point, lanes: u8) -> Val {
+        let Some(pos) = point.get(axis) else { return self.b.i64(0) };
+        let first = self.position(pos);
+        let along = self.along_lanes(first, pos.lanes, 1);
+        self.widen(along, lanes)
+    }
+    /// The best lane; the lower position of equals.
+    fn best_lane(&mut self, op: ReduceOp, dtype: DType, values: Val, places: Val) -> Val {
+        let (mut value, mut place) = (self.b.extract(values, 0), self.b.extract(places, 0));
+        for lane in 1..self.b.ty(values).lanes {
+            let (other, there) = (self.b.extract(values, lane), self.b.extract(places, lane));
+            let better = match op {
+                ReduceOp::ArgMax => self.less(dtype, value, other),
+                _ => self.less(dtype, other, value),
+            };
+            let equal = self.b.eq(value, other);
+            let earlier = self.b.lt(there, place);
+            let tie = self.b.and(equal, earlier);
+            let take = self.b.or(better, tie);
+            value = self.b.select(take, other, value);
+            place = self.b.select(take, there, place);
+        }
+        place
+    }
+}

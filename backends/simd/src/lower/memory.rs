@@ -1,0 +1,463 @@
+//! Loads: views of memory, staged copies, guarded element access.
+//!
+//! In: a `load`. Out: a place for its tile. A view is read in place if the whole tile is inside of the memory and memory runs
+//! along the last dimension, which is tested once per tile at run time; otherwise the tile is copied with its pad to the
+//! arena and the view points there, so consumers have one code path. What cannot be a view (data-dependent coordinates,
+//! masks, memory that the kernel writes) is tested and read element by element.
+
+use super::layout::{Buffer, Place, Point, Pos, Stride, View};
+use super::nest::{Axis, lanes_within};
+use super::plan::{inst_axes, pad_bits, reads_in_place, unit_axis};
+use super::scalar::MemoryWords;
+use super::{Lower, Refusal, round_up, storage};
+use crate::vir::{Address, Elem, Type, Val};
+use sawmill_ir::dtype::DType;
+use sawmill_ir::tile::{Access, AxisId, Inst, MemId, Op, Pad, Subscript, Value};
+
+/// A coordinate of an access at a point.
+#[derive(Clone, Copy)]
+pub(super) enum Coordinate {
+    /// One for all lanes.
+    Scalar(Val),
+    /// Consecutive from a first one.
+    Ramp(Val),
+    /// One per lane (i64).
+    Lanes(Val),
+}
+
+/// An access at a point: everything needed to test it and to address it.
+pub(super) struct AccessAt {
+    pub(super) words: MemoryWords,
+    pub(super) coordinates: Vec<Coordinate>,
+    pub(super) lanes: u8,
+    pub(super) count: u8,
+    /// The user's mask, a scalar or one per lane.
+    pub(super) mask: Option<Val>,
+}
+
+impl Lower<'_> {
+    /// Emits a load.
+    pub(super) fn load(&mut self, inst: &Inst) {
+        let value = inst.results[0];
+        if self.axes(value).is_empty() {
+            let scalar = self.guarded_load(inst, &Point::default(), false);
+            return self.set_place(value, Place::Scalar(scalar));
+        }
+        self.remark_load(inst);
+        if !reads_in_place(self.kernel, inst) {
+            return self.keep(value);
+        }
+        let view = self.view(inst);
+        self.set_place(value, Place::View(view));
+        if !self.plan.is_fused(value) {
+            let buffer = self.buffer_of(value);
+            self.copy(value, &buffer);
+            self.set_place(value, Place::Buffer(buffer));
+        }
+    }
+
+    fn remark_load(&mut self, inst: &Inst) {
+        let Op::Load { mem, subs, masked, pad } = &inst.op else { return };
+        let memory = &self.kernel.memory[*mem];
+        let axes = self.axes(inst.results[0]);
+        let lane = self.plan.lane(self.kernel, axes);
+        let refusal = if subs.iter().any(|s| matches!(s, Subscript::Gather)) {
+            Refusal::Gathered
+        } else if *masked {
+            Refusal::Masked
+        } else if memory.access != Access::In {
+            Refusal::Written
+        } else if pad_bits(*pad, memory.dtype).is_none() {
+            Refusal::Pad
+        } else {
+            match lane {
+                Some(lane) if Some(lane) != unit_axis(self.kernel, inst) => {
+                    Refusal::Strided { lane: self.kernel.axes[lane].name.clone() }
+                }
+                _ => return,
+            }
+        };
+        let place = format!("load of `{}`", memory.name);
+        self.remark(place, refusal);
+    }
+
+    /// A view of the tile that `inst` loads; see the module.
+    fn view(&mut self, inst: &Inst) -> View {
+        let Op::Load { mem, subs, .. } = &inst.op else {
+            self.defect("a view of what is no load".to_owned());
+            return View { pointer: self.b.scratch(), strides: Vec::new(), dtype: DType::U8 };
+        };
+        let dtype = self.kernel.memory[*mem].dtype;
+        let bytes = i64::from(storage(dtype).map_or(1, Elem::bytes));
+        let axes = self.axes(inst.results[0]).to_vec();
+        let words = self.memory_words(*mem);
+        let bases: Vec<Val> = inst.args.iter().map(|v| self.eval(*v, &Point::default())).collect();
+        let mut inside = self.tile_inside(inst, subs, &bases, &words);
+        let dense = dense_axes(subs, &axes);
+        if let (false, Some(last)) = (dense.is_empty(), words.strides.last()) {
+            let unit = self.b.i64(bytes);
+            let packed = self.b.eq(*last, unit);
+            inside = Some(inside.map_or(packed, |i| self.b.and(i, packed)));
+        }
+        let mut pointer = words.pointer;
+        for (base, stride) in bases.iter().zip(&words.strides) {
+            let offset = self.b.mul(*base, *stride);
+            pointer = self.b.add(pointer, offset);
+        }
+        let mut dynamic = Vec::new();
+        for axis in axes.iter().filter(|a| !dense.iter().any(|(d, _)| d == *a)) {
+            let stride = self.axis_stride(subs, &words, *axis);
+            dynamic.push((*axis, stride));
+        }
+        let mut results: Vec<Val> = [pointer].into_iter().chain(dynamic.iter().map(|(_, s)| *s)).collect();
+        if let Some(inside) = inside {
+            self.b.begin_if(inside);
+            self.b.begin_else(&results);
+            self.open_scope();
+            let staged = self.stage(inst, *mem, &dense, &dynamic);
+            self.close_scope();
+            results = self.b.end_if(&staged);
+        }
+        let constant = dense.iter().map(|(axis, step)| (*axis, Stride::Const(step * bytes)));
+        let strides = dynamic.iter().zip(&results[1..]).map(|((axis, _), s)| (*axis, Stride::Dynamic(*s)));
+        View { pointer: results[0], strides: constant.chain(strides).collect(), dtype }
+    }
+
+    /// Whether every element of an affine tile is inside of its memory; `None` if that is known.
+    pub(super) fn tile_inside(
+        &mut self,
+        inst: &Inst,
+        subs: &[Subscript],
+        bases: &[Val],
+        words: &MemoryWords,
+    ) -> Option<Val> {
+        let first = usize::from(matches!(inst.op, Op::Store { .. }));
+        let mut inside: Option<Val> = None;
+        for (dimension, sub) in subs.iter().enumerate() {
+            let Subscript::Affine(terms) = sub else { continue };
+            let reach = |sign: i64| -> i64 {
+                terms.iter().map(|(a, c)| c * (self.extent(*a) - 1)).filter(|r| r.signum() == sign).sum()
+            };
+            let (low, high) = (reach(-1), reach(1));
+            let known = self.known.get(&inst.args[first + dimension]).copied();
+            if let (Some(base), Some(size)) = (known, self.mem_shape(inst, dimension)) {
+                let within = |reach: i64| base.checked_add(reach).is_some_and(|at| (0..size).contains(&at));
+                if within(low) && within(high) {
+                    continue;
+                }
+            }
+            let (low, high) = (self.b.i64(low), self.b.i64(high));
+            let lowest = self.b.add(bases[dimension], low);
+            let highest = self.b.add(bases[dimension], high);
+            let zero = self.b.i64(0);
+            let from = self.b.ge(lowest, zero);
+            let to = self.b.lt(highest, words.extents[dimension]);
+            let both = self.b.and(from, to);
+            inside = Some(inside.map_or(both, |i| self.b.and(i, both)));
+        }
+        inside
+    }
+    fn mem_shape(&self, inst: &Inst, dimension: usize) -> Option<i64> {
+        match &inst.op {
+            Op::Load { mem, .. } | Op::Store { mem, .. } => self.kernel.memory[*mem].shape[dimension].as_int(),
+            _ => None,
+        }
+    }
+
+    /// The distance in memory between neighbours along an axis.
+    pub(super) fn axis_stride(&mut self, subs: &[Subscript], words: &MemoryWords, axis: AxisId) -> Val {
+        let mut sum: Option<Val> = None;
+        for (dimension, sub) in subs.iter().enumerate() {
+            let Subscript::Affine(terms) = sub else { continue };
+            let coefficient: i64 = terms.iter().filter(|(a, _)| *a == axis).map(|(_, c)| *c).sum();
+            if coefficient == 0 {
+                continue;
+            }
+            let mut step = words.strides[dimension];
+            if coefficient != 1 {
+                let factor = self.b.i64(coefficient);
+                step = self.b.mul(step, factor);
+            }
+            sum = Some(sum.map_or(step, |s| self.b.add(s, step)));
+        }
+        match sum {
+            Some(sum) => sum,
+            None => self.b.i64(0),
+        }
+    }
+
+    /// Copies a tile with its pad to the arena; gives the address and the strides of the axes that are not dense.
+    fn stage(&mut self, inst: &Inst, mem: MemId, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)]) -> Vec<Val> {
+        let elem = storage(self.kernel.memory[mem].dtype).unwrap_or(Elem::I8);
+        let bytes = i64::from(elem.bytes());
+        let span: i64 = dense.iter().map(|(a, c)| c * (self.extent(*a) - 1)).sum::<i64>() + 1;
+        let mut stride = round_up(span, 16).saturating_mul(bytes);
+        let mut strides = Vec::new();
+        for (axis, _) in dynamic.iter().rev() {
+            strides.push((*axis, stride));
+            stride = stride.saturating_mul(self.extent(*axis));
+        }
+        strides.reverse();
+        let offset = self.scratch;
+        self.scratch = offset.saturating_add(u64::try_from(stride).unwrap_or(u64::MAX)).next_multiple_of(64);
+        let all = strides.iter().copied().chain(dense.iter().map(|(a, c)| (*a, c * bytes))).collect();
+        let buffer = Buffer { offset, elem, strides: all };
+        let unit = dense.iter().find(|(_, c)| *c == 1).map(|(a, _)| *a);
+        let mut axes: Vec<Axis> = Vec::new();
+        for (axis, _) in &buffer.strides {
+            if Some(*axis) != unit {
+                axes.push(Axis { axis: *axis, lanes: 1 });
+            }
+        }
+        axes.extend(unit.map(|axis| Axis { axis, lanes: lanes_within(self.extent(axis), 4) }));
+        self.nest(&axes, &Point::default(), &[], &mut |s, point| {
+            let raw = s.guarded_load(inst, point, true);
+            s.write_exact(&buffer, point, raw);
+        });
+        let start = self.b.scratch();
+        let disp = self.b.i64(i64::try_from(offset).unwrap_or(i64::MAX));
+        let address = self.b.add(start, disp);
+        let steps: Vec<Val> = strides.iter().map(|(_, s)| self.b.i64(*s)).collect();
+        [address].into_iter().chain(steps).collect()
+    }
+
+    /// Writes the valid lanes only.
+    fn write_exact(&mut self, buffer: &Buffer, point: &Point, value: Val) {
+        let at = self.buffer_address(buffer, point);
+        match point.iter().find(|(_, pos)| pos.lanes > 1) {
+            Some((_, pos)) if pos.count < pos.lanes => {
+                let count = self.b.i64(i64::from(pos.count));
+                self.b.store_part(value, at, count);
+            }
+            _ => self.b.store(value, at),
+        }
+    }
+
+    /// Where an access goes at a point.
+    pub(super) fn access(
+        &mut self,
+        mem: MemId,
+        subs: &[Subscript],
+        args: &[Value],
+        masked: bool,
+        point: &Point,
+    ) -> AccessAt {
+        let words = self.memory_words(mem);
+        let lane = point.iter().find(|(_, pos)| pos.lanes > 1);
+        let coordinates =
+            subs.iter().zip(args).map(|(sub, arg)| self.coordinate_of(sub, *arg, point)).collect::<Vec<_>>();
+        let mask = masked.then(|| args[subs.len()]).map(|mask| self.eval(mask, point));
+        let (lanes, count) = lane.map_or((1, 1), |(_, pos)| (pos.lanes, pos.count));
+        AccessAt { words, coordinates, lanes, count, mask }
+    }
+
+    fn coordinate_of(&mut self, sub: &Subscript, arg: Value, point: &Point) -> Coordinate {
+        let Subscript::Affine(terms) = sub else {
+            let tile = self.eval(arg, point);
+            let wide = self.as_i64(tile, self.dtype(arg));
+            return if self.b.ty(wide).lanes > 1 { Coordinate::Lanes(wide) } else { Coordinate::Scalar(wide) };
+        };
+        let mut first = self.eval(arg, &Point::default());
+        let mut ramp = 0;
+        let mut lanes = 1;
+        for (axis, coefficient) in terms {
+            let Some(pos) = point.get(*axis) else {
+                self.defect(format!("axis {axis} of an access is not bound"));
+                continue;
+            };
+            let at = self.position(Pos { lanes: 1, count: 1, ..pos });
+            let factor = self.b.i64(*coefficient);
+            let step = if *coefficient == 1 { at } else { self.b.mul(at, factor) };
+            first = self.b.add(first, step);
+            if pos.lanes > 1 {
+                ramp += coefficient;
+                lanes = pos.lanes;
+            }
+        }
+        match ramp {
+            0 => Coordinate::Scalar(first),
+            1 => Coordinate::Ramp(first),
+            step => Coordinate::Lanes(self.along_lanes(first, lanes, step)),
+        }
+    }
+    fn as_i64(&mut self, value: Val, dtype: DType) -> Val {
+        match dtype {
+            DType::I64 => value,
+            DType::U32 => self.b.zext(value, Elem::I64),
+            _ => self.b.sext(value, Elem::I64),
+        }
+    }
+
+    /// Reads at a point and gives the pad where that is outside; the bits in memory if `raw`, else widened.
+    pub(super) fn guarded_load(&mut self, inst: &Inst, point: &Point, raw: bool) -> Val {
+        let Op::Load { mem, subs, pad, masked } = &inst.op else {
+            self.defect("a guarded load of what is no load".to_owned());
+            return self.b.i64(0);
+        };
+        let axes = inst_axes(self.kernel, inst);
+        let point = point.restrict(&axes);
+        let access = self.access(*mem, subs, &inst.args, *masked, &point);
+        let dtype = self.kernel.memory[*mem].dtype;
+        let scalar = access.coordinates.iter().all(|c| matches!(c, Coordinate::Scalar(_)));
+        let pad = self.pad_value(*pad, dtype, raw);
+        if scalar {
+            return self.guarded_scalar(&access, dtype, pad, raw);
+        }
+        let elem = storage(dtype).unwrap_or(Elem::I8);
+        let ty = Type::vector(elem, access.lanes);
+        let padded = |s: &mut Self, value: Val, valid: Option<Val>| {
+            let wide = if raw { value } else { s.widen_storage(value, dtype) };
+            match valid {
+                Some(valid) => {
+                    let pad = s.widen(pad, access.lanes);
+                    s.b.select(valid, wide, pad)
+                }
+                None => wide,
+            }
+        };
+        let Some((inside, address)) = self.contiguous(&access, elem) else {
+            let (offsets, valid) = self.scattered(&access);
+            let value = self.b.gather(elem, Address::indexed(access.words.pointer, offsets, 1), Some(valid));
+            return padded(self, value, Some(valid));
+        };
+        self.b.begin_if(inside);
+        self.open_scope();
+        let value = if access.count < access.lanes {
+            let count = self.b.i64(i64::from(access.count));
+            self.b.load_part(ty, address, count)
+        } else {
+            self.b.load(ty, address)
+        };
+        let mask = access.mask;
+        let quick = padded(self, value, mask);
+        self.close_scope();
+        self.b.begin_else(&[quick]);
+        self.open_scope();
+        let (offsets, valid) = self.scattered(&access);
+        let value = self.b.gather(elem, Address::indexed(access.words.pointer, offsets, 1), Some(valid));
+        let slow = padded(self, value, Some(valid));
+        self.close_scope();
+        self.b.end_if(&[slow])[0]
+    }
+
+    fn guarded_scalar(&mut self, access: &AccessAt, dtype: DType, pad: Val, raw: bool) -> Val {
+        let elem = storage(dtype).unwrap_or(Elem::I8);
+        let (mut valid, address) = self.scalar_address(access);
+        let scalar_mask = access.mask.filter(|m| self.b.ty(*m).lanes == 1);
+        if let Some(mask) = scalar_mask {
+            valid = Some(valid.map_or(mask, |v| self.b.and(v, mask)));
+        }
+        let address = match valid {
+            Some(valid) => {
+                let spare = self.spare();
+                self.b.select(valid, address, spare)
+            }
+            None => address,
+        };
+        let bits = self.b.load(Type::scalar(elem), Address::new(address));
+        let mut value = if raw { bits } else { self.widen_storage(bits, dtype) };
+        if let Some(valid) = valid {
+            value = self.b.select(valid, value, pad);
+        }
+        match access.mask {
+            Some(mask) if self.b.ty(mask).lanes > 1 => {
+                let lanes = self.b.ty(mask).lanes;
+                let (value, pad) = (self.widen(value, lanes), self.widen(pad, lanes));
+                self.b.select(mask, value, pad)
+            }
+            _ => value,
+        }
+    }
+    /// Whether all scalar coordinates are inside, and the address they give.
+    pub(super) fn scalar_address(&mut self, access: &AccessAt) -> (Option<Val>, Val) {
+        let mut valid: Option<Val> = None;
+        let mut address = access.words.pointer;
+        for (dimension, coordinate) in access.coordinates.iter().enumerate() {
+            let Coordinate::Scalar(at) = *coordinate else { continue };
+            let inside = self.b.ult(at, access.words.extents[dimension]);
+            valid = Some(valid.map_or(inside, |v| self.b.and(v, inside)));
+            let offset = self.b.mul(at, access.words.strides[dimension]);
+            address = self.b.add(address, offset);
+        }
+        (valid, address)
+    }
+    /// If one coordinate alone runs along the lanes, by one: whether the lanes are inside and next to each other in memory, and
+    /// the address of the first.
+    pub(super) fn contiguous(&mut self, access: &AccessAt, elem: Elem) -> Option<(Val, Address)> {
+        let mut ramp = None;
+        for (dimension, coordinate) in access.coordinates.iter().enumerate() {
+            match coordinate {
+                Coordinate::Scalar(_) => {}
+                Coordinate::Ramp(first) if ramp.is_none() => ramp = Some((dimension, *first)),
+                _ => return None,
+            }
+        }
+        let (dimension, first) = ramp?;
+        let (valid, address) = self.scalar_address(access);
+        let zero = self.b.i64(0);
+        let last = self.b.i64(i64::from(access.count) - 1);
+        let last = self.b.add(first, last);
+        let from = self.b.ge(first, zero);
+        let to = self.b.lt(last, access.words.extents[dimension]);
+        let mut inside = self.b.and(from, to);
+        let stride = access.words.strides[dimension];
+        let bytes = self.b.i64(i64::from(elem.bytes()));
+        let packed = self.b.eq(stride, bytes);
+        inside = self.b.and(inside, packed);
+        if let Some(valid) = valid {
+            inside = self.b.and(inside, valid);
+        }
+        Some((inside, Address::indexed(address, first, elem.bytes())))
+    }
+    /// Byte offsets from the memory's start, and which lanes may be accessed.
+    pub(super) fn scattered(&mut self, access: &AccessAt) -> (Val, Val) {
+        let lanes = access.lanes;
+        let mut valid = self.valid_lanes(lanes, access.count);
+        let mut offsets: Option<Val> = None;
+        for (dimension, coordinate) in access.coordinates.iter().enumerate() {
+            let at = match *coordinate {
+                Coordinate::Scalar(at) => self.widen(at, lanes),
+                Coordinate::Ramp(first) => self.along_lanes(first, lanes, 1),
+                Coordinate::Lanes(at) => at,
+            };
+            let (extent, stride) = (access.words.extents[dimension], access.words.strides[dimension]);
+            let (extent, stride) = (self.widen(extent, lanes), self.widen(stride, lanes));
+            let inside = self.b.ult(at, extent);
+            valid = self.b.and(valid, inside);
+            let bytes = self.b.mul(at, stride);
+            offsets = Some(offsets.map_or(bytes, |o| self.b.add(o, bytes)));
+        }
+        if let Some(mask) = access.mask {
+            let mask = self.widen(mask, lanes);
+            valid = self.b.and(valid, mask);
+        }
+        let offsets = match offsets {
+            Some(offsets) => offsets,
+            None => self.b.int(Type::vector(Elem::I64, lanes), 0),
+        };
+        (offsets, valid)
+    }
+    fn pad_value(&mut self, pad: Pad, dtype: DType, raw: bool) -> Val {
+        let elem = storage(dtype).unwrap_or(Elem::I8);
+        if raw {
+            let bits = pad_bits(pad, dtype).unwrap_or(0);
+            return self.b.constant(Type::scalar(elem), bits);
+        }
+        let wide = self.elem(dtype.widened());
+        match pad {
+            Pad::Undef => self.b.int(Type::scalar(wide), 0),
+            Pad::Value(value) => self.constant(value, wide),
+        }
+    }
+}
+
+/// Axes that occur in the last dimension only, with positive coefficients: their strides in memory are constants wherever
+/// that dimension is packed.
+fn dense_axes(subs: &[Subscript], axes: &[AxisId]) -> Vec<(AxisId, i64)> {
+    let Some((Subscript::Affine(last), others)) = subs.split_last() else { return Vec::new() };
+    let elsewhere = |axis: AxisId| {
+        others.iter().any(|s| matches!(s, Subscript::Affine(terms) if terms.iter().any(|(a, _)| *a == axis)))
+    };
+    let coefficient = |axis: AxisId| last.iter().filter(|(a, _)| *a == axis).map(|(_, c)| *c).sum::<i64>();
+    axes.iter().map(|a| (*a, coefficient(*a))).filter(|(a, c)| *c > 0 && !elsewhere(*a)).collect()
+}
