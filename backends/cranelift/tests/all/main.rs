@@ -2,4 +2,6 @@
 
 mod elementary;
 mod harness;
+mod lowering;
 mod operations;
+mod tiles;
