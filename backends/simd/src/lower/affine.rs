@@ -115,9 +115,7 @@ impl Lower<'_> {
                 }
                 Some(affine)
             }
-            Op::Elem(ElemOp::Add) => {
-                inst.args.iter().try_fold(Affine::default(), |sum, v| sum.plus(self.affine(*v)?))
-            }
+            Op::Elem(ElemOp::Add) => inst.args.iter().try_fold(Affine::default(), |sum, v| sum.plus(self.affine(*v)?)),
             Op::Elem(ElemOp::Sub) => part(0)?.plus(part(1)?.scaled(-1)?),
             Op::Elem(ElemOp::Neg) => part(0)?.scaled(-1),
             Op::Elem(ElemOp::Mul) if inst.args.len() == 2 => {

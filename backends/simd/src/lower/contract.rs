@@ -126,8 +126,19 @@ impl Lower<'_> {
         } else {
             rows = 4;
         }
-        let unroll = if horizontal || self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis)) < 4 { 1 } else { 2 };
-        Sum { kind, result, dtype, outer: self.plan.ordered(&left), rows: row.map(|a| (a, rows)), vectors, over, unroll, roots }
+        let unroll =
+            if horizontal || self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis)) < 4 { 1 } else { 2 };
+        Sum {
+            kind,
+            result,
+            dtype,
+            outer: self.plan.ordered(&left),
+            rows: row.map(|a| (a, rows)),
+            vectors,
+            over,
+            unroll,
+            roots,
+        }
     }
     /// The longest result axis that an operand lacks: a block of it shares that operand's elements.
     fn row_axis(&self, left: &[AxisId], lane: Option<AxisId>, roots: &[Value]) -> Option<AxisId> {
@@ -304,7 +315,8 @@ impl Lower<'_> {
         }
         let mut at = whole;
         while at < extent {
-            let valid = u8::try_from((extent - at).min(lanes)).expect("invariant: at most as many lanes as a vector has");
+            let valid =
+                u8::try_from((extent - at).min(lanes)).expect("invariant: at most as many lanes as a vector has");
             let pos = Pos::fixed(at).in_lanes(first.lanes, valid);
             accs = self.sum_loops(sum, rest, base, block, &summed.with(first.axis, pos), accs);
             at += lanes;

@@ -3,8 +3,8 @@
 //! In: a region. Out: VIR. A loop's body is emitted once per phase with the edge flag known. Carried tiles live in one buffer
 //! each; the next tile is written straight to it where nothing reads the old one any more, else copied at the end of a step.
 
-use super::layout::{Buffer, Place, Point};
 use super::Lower;
+use super::layout::{Buffer, Place, Point};
 use crate::vir::Val;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::tile::{Inst, Op, Phase, Region, Value};

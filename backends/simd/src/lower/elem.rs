@@ -1,21 +1,24 @@
 //! Elementwise operations on VIR values.
 //!
 //! In: an operation and operands at a point. Out: VIR instructions. Integers carry their sign in the tile's type and not in
-//! VIR's, so unsigned comparisons, quotients and conversions are chosen here. Elementary functions are `vir::math`'s.
+//! VIR's, so unsigned comparisons, quotients and conversions are chosen here. Elementary functions are [`crate::math`]'s.
 
 use super::Lower;
 use super::layout::Point;
+use crate::math;
 use crate::vir::{Elem, Type, Val};
-mod math { pub(super) fn elementary(_: &mut crate::vir::Builder, _: super::ElemOp, _: &[crate::vir::Val]) -> Option<crate::vir::Val> { None } }
 use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::elem::{ElemOp, ReduceOp};
-use sawmill_ir::tile::{Inst, Value};
+use sawmill_ir::tile::{Inst, Op, Value};
 
 impl Lower<'_> {
     /// An elementwise instruction at a point.
     pub(super) fn elementwise(&mut self, op: ElemOp, inst: &Inst, point: &Point, lanes: u8) -> Val {
         if op == ElemOp::Select {
             return self.select(inst, point, lanes);
+        }
+        if matches!(op, ElemOp::Shl | ElemOp::Shr) {
+            return self.shift(op, inst, point, lanes);
         }
         if let Some(mask) = self.compare_ramps(op, inst, point) {
             return self.widen(mask, lanes);
@@ -57,15 +60,13 @@ impl Lower<'_> {
             ElemOp::Sub => self.b.sub(a, b),
             ElemOp::Div | ElemOp::Rem if unsigned => self.unsigned_quotient(op, a, b),
             ElemOp::Div => self.b.div(a, b),
-            ElemOp::Rem if dtype.is_float() => self.float_remainder(a, b),
+            ElemOp::Rem if dtype.is_float() => self.function(op, &[a, b]),
             ElemOp::Rem => self.b.rem(a, b),
             ElemOp::Min => self.smaller(dtype, a, b),
             ElemOp::Max => self.larger(dtype, a, b),
             ElemOp::BitAnd => self.b.and(a, b),
             ElemOp::BitOr => self.b.or(a, b),
             ElemOp::BitXor => self.b.xor(a, b),
-            ElemOp::Shl => self.shift(op, dtype, a, b),
-            ElemOp::Shr => self.shift(op, dtype, a, b),
             ElemOp::Eq => self.b.eq(a, b),
             ElemOp::Ne => self.b.ne(a, b),
             ElemOp::Lt => self.less(dtype, a, b),
@@ -96,24 +97,15 @@ impl Lower<'_> {
             ElemOp::Neg => self.b.neg(x),
             ElemOp::Abs if dtype.kind() == Kind::Unsigned => x,
             ElemOp::Abs => self.b.abs(x),
-            ElemOp::Sign => self.sign(dtype, x),
-            ElemOp::Relu => self.relu(dtype, x),
+            ElemOp::Sign if dtype.is_int() => self.sign(dtype, x),
+            ElemOp::Relu if dtype.kind() == Kind::Unsigned => x,
+            ElemOp::Relu if dtype.is_int() => {
+                let zero = self.b.int(ty, 0);
+                self.b.max(x, zero)
+            }
             ElemOp::Sqrt => self.b.sqrt(x),
-            ElemOp::Recip => {
-                let one = self.b.float(ty, 1.0);
-                self.b.div(one, x)
-            }
-            ElemOp::Rsqrt => {
-                let root = self.b.sqrt(x);
-                let one = self.b.float(ty, 1.0);
-                self.b.div(one, root)
-            }
             ElemOp::Floor => self.b.floor(x),
             ElemOp::Round => self.b.round(x),
-            ElemOp::Fract => {
-                let floor = self.b.floor(x);
-                self.b.sub(x, floor)
-            }
             ElemOp::Not => self.b.not(x),
             ElemOp::Popcount => {
                 let count = self.b.popcount(x);
@@ -124,7 +116,7 @@ impl Lower<'_> {
         }
     }
     fn function(&mut self, op: ElemOp, args: &[Val]) -> Val {
-        match math::elementary(&mut self.b, op, args) {
+        match math::call(&mut self.b, op, args) {
             Some(value) => value,
             None => {
                 self.defect(format!("`{op}` has no expansion"));
@@ -143,45 +135,64 @@ impl Lower<'_> {
         let length = self.b.sub(bits, zeros);
         self.low_word(length)
     }
+    /// -1, 0 or 1 of an integer.
     fn sign(&mut self, dtype: DType, x: Val) -> Val {
         let ty = self.b.ty(x);
-        if dtype.is_float() {
-            let (zero, one, minus) = (self.b.float(ty, 0.0), self.b.float(ty, 1.0), self.b.float(ty, -1.0));
-            let (above, below) = (self.b.gt(x, zero), self.b.lt(x, zero));
-            // Zeros and NaN are neither above nor below zero and stay as they are.
-            let rest = self.b.select(below, minus, x);
-            return self.b.select(above, one, rest);
-        }
-        let (zero, one) = (self.b.int(ty, 0), self.b.int(ty, 1));
+        let one = self.b.int(ty, 1);
         let high = self.smaller(dtype, x, one);
         if dtype.kind() == Kind::Unsigned {
             return high;
         }
         let minus = self.b.int(ty, -1);
-        let low = self.b.max(high, minus);
-        debug_assert_ne!(zero, one);
-        low
+        self.b.max(high, minus)
     }
-    fn relu(&mut self, dtype: DType, x: Val) -> Val {
-        let ty = self.b.ty(x);
-        match dtype.kind() {
-            Kind::Unsigned => x,
-            Kind::Float => {
-                let zero = self.b.float(ty, 0.0);
-                self.b.max(x, zero)
+    /// A shift. By the width or more (or a negative count) it gives what shifting bit by bit would.
+    fn shift(&mut self, op: ElemOp, inst: &Inst, point: &Point, lanes: u8) -> Val {
+        let dtype = self.dtype(inst.args[0]);
+        let bits = i64::from(dtype.bits());
+        let x = self.eval_lanes(inst.args[0], point, lanes);
+        let known = self.known_at(inst.args[1], point).filter(|by| (0..bits).contains(by));
+        let mut by = match known {
+            Some(by) => self.b.int(self.b.ty(x), by),
+            None => self.eval_lanes(inst.args[1], point, lanes),
+        };
+        let arithmetic = op == ElemOp::Shr && dtype.kind() == Kind::Signed;
+        let width = self.b.int(self.b.ty(by), bits);
+        let inside = known.is_none().then(|| self.b.ult(by, width));
+        if let (Some(inside), true) = (inside, arithmetic) {
+            let last = self.b.int(self.b.ty(by), bits - 1);
+            by = self.b.select(inside, by, last);
+        }
+        let shifted = match (op, arithmetic) {
+            (ElemOp::Shl, _) => self.b.shl(x, by),
+            (_, true) => self.b.shr(x, by),
+            _ => self.b.ushr(x, by),
+        };
+        match inside {
+            Some(inside) if !arithmetic => {
+                let zero = self.b.int(self.b.ty(shifted), 0);
+                self.b.select(inside, shifted, zero)
             }
-            _ => {
-                let zero = self.b.int(ty, 0);
-                self.b.max(x, zero)
-            }
+            _ => shifted,
         }
     }
-    /// Shifts by the width or more give what shifting bit by bit would.
-    fn shift(&mut self, op: ElemOp, dtype: DType, x: Val, by: Val) -> Val {
-        match (op, dtype.kind()) {
-            (ElemOp::Shl, _) => self.b.shl(x, by),
-            (_, Kind::Unsigned) => self.b.ushr(x, by),
-            _ => self.b.shr(x, by),
+    /// The value at a point of an integer made of constants and positions that are constant there.
+    pub(super) fn known_at(&self, value: Value, point: &Point) -> Option<i64> {
+        if let Some(known) = self.known.get(&value) {
+            return Some(*known);
+        }
+        let inst = self.plan.def(value)?;
+        let at = |position: usize| self.known_at(*inst.args.get(position)?, point);
+        match &inst.op {
+            Op::Coord(axis) => {
+                let pos = point.get(*axis).filter(|pos| pos.base.is_none() && pos.lanes == 1)?;
+                at(0)?.checked_add(pos.offset)
+            }
+            Op::Cast(to) if to.is_int() => at(0).filter(|v| i32::try_from(*v).is_ok()),
+            Op::Rename(pairs) => self.known_at(inst.args[0], &point.renamed(pairs)),
+            Op::Elem(ElemOp::Add) if inst.args.len() == 2 => at(0)?.checked_add(at(1)?),
+            Op::Elem(ElemOp::Mul) if inst.args.len() == 2 => at(0)?.checked_mul(at(1)?),
+            _ => None,
         }
     }
     fn unsigned_quotient(&mut self, op: ElemOp, a: Val, b: Val) -> Val {
@@ -189,18 +200,6 @@ impl Lower<'_> {
         let wide = if op == ElemOp::Div { self.b.div(a, b) } else { self.b.rem(a, b) };
         self.b.narrow(wide, Elem::I32)
     }
-    /// a - trunc(a / b) * b, in f64 so that the quotient's rounding shows only for quotients past 2^53.
-    fn float_remainder(&mut self, a: Val, b: Val) -> Val {
-        let narrow = self.b.ty(a).elem == Elem::F32;
-        let wide = |s: &mut Self, x: Val| if narrow { s.b.float_cast(x, Elem::F64) } else { x };
-        let (a, b) = (wide(self, a), wide(self, b));
-        let quotient = self.b.div(a, b);
-        let whole = self.b.trunc(quotient);
-        let minus = self.b.neg(whole);
-        let rest = self.b.fma(minus, b, a);
-        if narrow { self.b.float_cast(rest, Elem::F32) } else { rest }
-    }
-
     /// a < b by the sign of `dtype`.
     pub(super) fn less(&mut self, dtype: DType, a: Val, b: Val) -> Val {
         match dtype.kind() {

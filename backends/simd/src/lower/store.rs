@@ -4,7 +4,7 @@
 //! lanes are inside of the memory and next to each other, which is tested in the nest; otherwise lane by lane.
 
 use super::layout::{Buffer, Place, Point};
-use super::memory::{Coordinate, AccessAt};
+use super::memory::{AccessAt, Coordinate};
 use super::plan::{inst_axes, unit_axis};
 use super::{Lower, Refusal, storage};
 use crate::vir::{Address, Elem, Val};
@@ -24,9 +24,10 @@ impl Lower<'_> {
         self.set_place(value, Place::Buffer(buffer));
     }
 
-    /// Copies a value to a buffer.
+    /// Copies a value to a buffer, over the buffer's axes.
     pub(super) fn copy(&mut self, value: Value, to: &Buffer) {
-        let loops = self.loops(self.axes(value), self.lanes_wanted(&[value]));
+        let axes: Vec<AxisId> = to.strides.iter().map(|(a, _)| *a).collect();
+        let loops = self.loops(&axes, self.lanes_wanted(&[value]));
         self.nest(&loops, &Point::default(), &[value], &mut |s, point| {
             let result = s.eval(value, point);
             s.write_buffer(to, point, result);
