@@ -266,7 +266,8 @@ impl Normaliser<'_> {
         if sub.as_axis().is_some_and(|a| self.out.axes[a].extent == *size) {
             return None;
         }
-        let (at, end, zero) = (self.terms.index(sub.clone()), self.terms.index(size.clone()), self.terms.index(0.into()));
+        let (at, end, zero) =
+            (self.terms.index(sub.clone()), self.terms.index(size.clone()), self.terms.index(0.into()));
         let above = (!is_natural(sub)).then(|| self.terms.elem(ElemOp::Le, vec![zero, at]));
         let below = self.terms.elem(ElemOp::Lt, vec![at, end]);
         self.terms.both(above, Some(below))
@@ -292,7 +293,10 @@ impl Normaliser<'_> {
         let (zero, size) = (self.terms.index(0.into()), self.terms.index(size));
         let Some(c) = x.present else {
             let there = self.terms.elem(ElemOp::Lt, vec![zero, size]);
-            return self.terms.both(None, Some(there)).filter(|t| self.terms.get(*t).op != Op::Const(Const::Bool(true)));
+            return self
+                .terms
+                .both(None, Some(there))
+                .filter(|t| self.terms.get(*t).op != Op::Const(Const::Bool(true)));
         };
         let (positions, fresh) = self.refresh(axes, &Positions::new());
         let value = self.substitute(c, &positions);

@@ -13,7 +13,7 @@ mod print;
 mod tests;
 
 pub use parse::{parse, parse_function};
-pub use print::{print, print_function};
+pub use print::{print, print_function, print_index};
 
 /// How deep terms and integer expressions may nest.
 pub const MAX_DEPTH: u32 = 200;

@@ -16,7 +16,8 @@ impl Normaliser<'_> {
             Some(c) => self.terms.add(Op::Where, vec![x.value, c], dtype),
             None => x.value,
         };
-        let dtype = if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) { sawmill_ir::dtype::DType::I64 } else { dtype };
+        let dtype =
+            if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) { sawmill_ir::dtype::DType::I64 } else { dtype };
         self.terms.add(Op::Reduce { op, axes, segment: None }, vec![element], dtype)
     }
 

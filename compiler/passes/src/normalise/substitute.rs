@@ -29,12 +29,7 @@ impl Normaliser<'_> {
         self.substitute_memo(term, positions, &mut FxHashMap::default())
     }
 
-    fn substitute_memo(
-        &mut self,
-        id: TermId,
-        positions: &Positions,
-        memo: &mut FxHashMap<TermId, TermId>,
-    ) -> TermId {
+    fn substitute_memo(&mut self, id: TermId, positions: &Positions, memo: &mut FxHashMap<TermId, TermId>) -> TermId {
         if let Some(done) = memo.get(&id) {
             return *done;
         }

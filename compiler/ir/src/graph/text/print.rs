@@ -30,6 +30,11 @@ pub fn print_function(function: &Function) -> String {
     Printer::new(function).function()
 }
 
+/// The text of an integer expression over a function's dims and arguments.
+pub fn print_index(function: &Function, index: &Index) -> String {
+    Printer::new(function).index(index)
+}
+
 fn print_format(format: &Format) -> String {
     let name = spell(&format.name, false);
     format!("format {name} of {} = {}", format.record_values, print_function(&format.value))
