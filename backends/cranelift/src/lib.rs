@@ -3,12 +3,19 @@
 //! In: VIR functions (`sawmill_simd::vir`). Out: position-independent machine code without relocations ([`Code`]), which
 //! a disk cache can keep and [`JitCode`] makes callable.
 //!
-//! Invariants: `unsafe` is in `jit.rs` only. Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of
-//! registers; its optimiser neither unrolls nor vectorises nor schedules, so the order of VIR is the order of the code.
+//! [`Cranelift`] is the backend: it compiles whole modules and runs their plans.
+//!
+//! Invariants: `unsafe` is in `jit.rs` and where a run calls code or copies an output (`launch.rs`, `storage.rs`).
+//! Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of registers; its optimiser neither unrolls nor
+//! vectorises nor schedules, so the order of VIR is the order of the code.
 
+mod backend;
 mod code;
 mod emit;
 mod jit;
+mod launch;
+mod storage;
 
+pub use backend::Cranelift;
 pub use code::{Code, Compiler};
 pub use jit::{JitCode, JitError};

@@ -4,4 +4,5 @@ mod elementary;
 mod harness;
 mod lowering;
 mod operations;
+mod plans;
 mod tiles;

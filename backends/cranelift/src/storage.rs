@@ -1,0 +1,109 @@
+//! Memory of a run: what the caller gave, what the plan allocates, scratch arenas of workers.
+//!
+//! In: sizes. Out: 64-byte aligned blocks and strided views of them. Sizes are computed without overflow; memory that the
+//! system refuses is an error that says what it was for.
+
+use std::mem::MaybeUninit;
+
+use sawmill_ir::backend::{RunError, Slot};
+use sawmill_ir::dtype::DType;
+
+/// One line of a cache.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// An owned block of memory, aligned to 64 bytes. Its contents are unspecified.
+pub(crate) struct Block {
+    lines: Vec<MaybeUninit<Line>>,
+}
+
+impl Block {
+    /// At least `bytes` bytes, for `what`.
+    pub(crate) fn new(bytes: u128, what: &str) -> Result<Block, RunError> {
+        let refused = || RunError::OutOfMemory { what: what.to_owned(), bytes };
+        let count = usize::try_from(bytes.div_ceil(64)).map_err(|_| refused())?.max(1);
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).map_err(|_| refused())?;
+        Ok(Block { lines })
+    }
+    /// Its address.
+    pub(crate) fn address(&mut self) -> *mut u8 {
+        self.lines.as_mut_ptr().cast()
+    }
+}
+
+/// A strided tensor in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tensor {
+    /// Address of the first element, exposed.
+    pub(crate) address: usize,
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<i64>,
+    /// In bytes.
+    pub(crate) strides: Vec<i64>,
+}
+
+impl Tensor {
+    /// A view of an argument, if it has the type and shape that the module says.
+    pub(crate) fn of(slot: &Slot, dtype: DType, shape: &[i64], name: &str) -> Result<Tensor, RunError> {
+        let fits = slot.dtype == dtype && slot.shape == shape && slot.strides.len() == shape.len();
+        if !fits {
+            return Err(RunError::Bug(format!(
+                "argument `{name}` is {}{:?}, not {dtype}{shape:?}",
+                slot.dtype, slot.shape
+            )));
+        }
+        if slot.address.is_null() && !shape.contains(&0) {
+            return Err(RunError::Bug(format!("argument `{name}` has no memory")));
+        }
+        let address = slot.address.expose_provenance();
+        Ok(Tensor { address, dtype, shape: shape.to_vec(), strides: slot.strides.clone() })
+    }
+    /// A new row-major tensor and the memory it is in.
+    pub(crate) fn allocate(dtype: DType, shape: &[i64], name: &str) -> Result<(Tensor, Block), RunError> {
+        let whole = dtype.bytes().ok_or_else(|| RunError::Bug(format!("`{name}` of {dtype} has no whole bytes")))?;
+        let mut step = i128::from(whole);
+        let mut strides = vec![0_i64; shape.len()];
+        for (stride, extent) in strides.iter_mut().zip(shape).rev() {
+            let refused = || RunError::OutOfMemory { what: format!("`{name}`"), bytes: step.unsigned_abs() };
+            *stride = i64::try_from(step).map_err(|_| refused())?;
+            step = step.checked_mul(i128::from((*extent).max(0))).ok_or_else(refused)?;
+        }
+        let mut block = Block::new(step.unsigned_abs(), &format!("`{name}`"))?;
+        let address = block.address().expose_provenance();
+        Ok((Tensor { address, dtype, shape: shape.to_vec(), strides }, block))
+    }
+    /// Copies `from`, which has the same type and shape, to this tensor.
+    ///
+    /// # Safety
+    /// Both are in memory that is valid for all of their elements, this one's for writing by nobody else, and they share none.
+    pub(crate) unsafe fn copy_from(&self, from: &Tensor) {
+        let Some(bytes) = self.dtype.bytes().map(|b| b as usize) else { return };
+        if self.shape.iter().any(|n| *n <= 0) {
+            return;
+        }
+        let mut at = vec![0_i64; self.shape.len()];
+        loop {
+            let offset = |strides: &[i64]| -> i64 { at.iter().zip(strides).map(|(i, s)| i * s).sum() };
+            let source = from.address.wrapping_add_signed(offset(&from.strides) as isize);
+            let target = self.address.wrapping_add_signed(offset(&self.strides) as isize);
+            let (source, target) =
+                (std::ptr::with_exposed_provenance::<u8>(source), std::ptr::with_exposed_provenance_mut::<u8>(target));
+            // SAFETY: `at` is inside of the shape of both, whose elements are valid and separate by the contract.
+            unsafe { std::ptr::copy_nonoverlapping(source, target, bytes) };
+            let mut dimension = self.shape.len();
+            loop {
+                if dimension == 0 {
+                    return;
+                }
+                dimension -= 1;
+                at[dimension] += 1;
+                if at[dimension] < self.shape[dimension] {
+                    break;
+                }
+                at[dimension] = 0;
+            }
+        }
+    }
+}
