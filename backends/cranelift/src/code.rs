@@ -77,7 +77,7 @@ impl Compiler {
 
     fn with(builder: IsaBuilder) -> Result<Compiler, CompileError> {
         let mut flags = settings::builder();
-        let chosen = [("opt_level", "speed"), ("enable_probestack", "false"), ("enable_verifier", "true")];
+        let chosen = [("opt_level", "none"), ("enable_probestack", "false"), ("enable_verifier", "true")];
         for (name, value) in chosen {
             flags.set(name, value).map_err(|why| bug(why.to_string(), String::new()))?;
         }

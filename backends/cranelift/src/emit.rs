@@ -2,8 +2,17 @@
 //!
 //! In: a verified function. Out: the CLIF function of the same ABI. A VIR value becomes one CLIF value if it is a scalar,
 //! else a group of 128-bit values, lane 0 in the low bits of the first; lanes beyond a short vector hold anything. A mask
-//! has 32-bit lanes, all ones or all zeros, whatever it was compared from. A loop is tested at its end behind a guard, so
-//! that its body is one block of machine code when nothing branches inside.
+//! has 32-bit lanes, all ones or all zeros, whatever it was compared from. The code
+//! keeps the order of VIR.
+//!
+//! Cranelift's optimiser is off (it would collect the multiply-adds of a loop behind all its loads), so VIR has the order
+//! of the code. What makes VIR fast here, on x86-64:
+//! - A load is folded into its user if it has no other, directly or through what it is splatted into, and no other memory
+//!   access lies between the two: load where it is used. A splat with one user is a broadcast from memory.
+//! - A multiply-add overwrites its first factor, not the sum, and copies the factor first if it is needed again. Make the
+//!   splatted operand the first factor. Sums of a register block then move on by one register for each step of k; unroll
+//!   by 2 and go through the rows backwards in every odd step, and they come back without moves. Blocks of 6x2, 5x2 and
+//!   4x2 registers reach the full rate of 128-bit multiply-adds; 12x1 reaches 90 % (two loads a cycle).
 
 mod convert;
 mod float;
@@ -111,32 +120,30 @@ impl Emitter<'_, '_> {
         }
     }
 
+    /// Tests at the head: Cranelift folds a load into its only user, and a value that both the next turn and the exit
+    /// took as an argument would count as used twice.
     fn for_loop(&mut self, inst: &Inst) {
         let body = self.func.block(inst.blocks[0]);
         let (start, end) = (self.scalar(inst.args[0]), self.scalar(inst.args[1]));
-        let (turn, exit) = (self.b.create_block(), self.b.create_block());
-        self.bind_params(turn, &body.params);
-        let inits = self.flat(&inst.args[2..]);
-        let first: Vec<BlockArg> = [BlockArg::Value(start)].into_iter().chain(inits.iter().copied()).collect();
-        match (self.constant_of(inst.args[0]), self.constant_of(inst.args[1])) {
-            (Some(start), Some(end)) if start < end => {
-                self.b.ins().jump(turn, &first);
-            }
-            _ => {
-                let runs = self.b.ins().icmp(IntCC::SignedLessThan, start, end);
-                self.b.ins().brif(runs, turn, &first, exit, &inits);
-            }
-        }
+        let [head, turn, exit] = [0; 3].map(|_| self.b.create_block());
+        self.bind_params(head, &body.params);
+        let mut first = vec![BlockArg::Value(start)];
+        first.extend(self.flat(&inst.args[2..]));
+        self.b.ins().jump(head, &first);
+        self.b.switch_to_block(head);
+        let iv = self.scalar(body.params[0]);
+        let runs = self.b.ins().icmp(IntCC::SignedLessThan, iv, end);
+        self.b.ins().brif(runs, turn, &[], exit, &[]);
         self.b.switch_to_block(turn);
         self.block(inst.blocks[0]);
-        let iv = self.scalar(body.params[0]);
         let next = self.b.ins().iadd_imm_s(iv, inst.imms[0]);
-        let carried = self.flat(&body.yields);
-        let again: Vec<BlockArg> = [BlockArg::Value(next)].into_iter().chain(carried.iter().copied()).collect();
-        let runs = self.b.ins().icmp(IntCC::SignedLessThan, next, end);
-        self.b.ins().brif(runs, turn, &again, exit, &carried);
-        self.bind_params(exit, &inst.results);
+        let mut again = vec![BlockArg::Value(next)];
+        again.extend(self.flat(&body.yields));
+        self.b.ins().jump(head, &again);
         self.b.switch_to_block(exit);
+        for (result, carried) in inst.results.iter().zip(&body.params[1..]) {
+            self.values[result.index()] = self.regs(*carried);
+        }
     }
 
     fn if_else(&mut self, inst: &Inst) {

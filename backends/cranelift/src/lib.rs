@@ -6,8 +6,8 @@
 //! [`Cranelift`] is the backend: it compiles whole modules and runs their plans.
 //!
 //! Invariants: `unsafe` is in `jit.rs` and where a run calls code or copies an output (`launch.rs`, `storage.rs`).
-//! Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of registers; its optimiser neither unrolls nor
-//! vectorises nor schedules, so the order of VIR is the order of the code.
+//! Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of registers; the order of VIR is the order of
+//! the code (see `emit.rs` for what makes it fast).
 
 mod backend;
 mod code;

@@ -5,4 +5,5 @@ mod harness;
 mod lowering;
 mod operations;
 mod plans;
+mod quality;
 mod tiles;
