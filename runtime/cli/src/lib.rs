@@ -6,6 +6,7 @@
 
 pub mod acquire;
 pub mod args;
+pub mod check;
 pub mod engine;
 pub mod error;
 pub mod generate;

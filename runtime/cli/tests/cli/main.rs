@@ -3,6 +3,7 @@
 
 mod acquire;
 mod checkpoint;
+mod fixtures;
 mod gguf;
 mod huggingface;
 mod process;
