@@ -4,3 +4,17 @@
 //! wrappers, so that one error does not turn every caller red.
 #![doc = include_str!("../CONTRACT.md")]
 #![forbid(unsafe_code)]
+
+use proc_macro::TokenStream;
+
+/// Checks a block of equations and makes its functions callable.
+#[proc_macro]
+pub fn arch(tokens: TokenStream) -> TokenStream {
+    sawmill_syntax::expand::arch(tokens.into()).into()
+}
+
+/// A closure over indices and scalars for a parameter of an `arch!` function; `{..}` captures Rust values.
+#[proc_macro]
+pub fn closure(tokens: TokenStream) -> TokenStream {
+    sawmill_syntax::expand::closure(tokens.into()).into()
+}

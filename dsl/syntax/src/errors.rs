@@ -1,10 +1,14 @@
 //! Every error of the language: what is wrong and what to write instead.
 //!
-//! One variant of [`Problem`] per kind of error. A [`Diagnostic`] is a problem at a place, with other places that take
+//! One variant of [`Problem`] per kind of error, all in one file. A [`Diagnostic`] is a problem at a place, with other places that take
 //! part. All stages put what they find into [`Diagnostics`], so that one expansion reports everything at once.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote_spanned;
+
+mod problem;
+
+pub use problem::Problem;
 
 /// From the first to the last token of what is meant.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +95,7 @@ pub fn fail<T>(loc: Loc, problem: Problem) -> Outcome<T> {
 impl From<syn::Error> for Box<Diagnostic> {
     fn from(e: syn::Error) -> Self {
         let loc = Loc::at(e.span());
-        Box::new(Diagnostic::new(loc, Problem::Syntax(e.to_string())))
+        Box::new(Diagnostic::new(loc, Problem::Syntax { text: e.to_string() }))
     }
 }
 
@@ -117,6 +121,18 @@ impl Diagnostics {
         outcome.map_err(|d| self.push(*d)).ok()
     }
 
+    /// Adds what another stage found.
+    pub fn extend(&mut self, other: Diagnostics) {
+        self.list.extend(other.list);
+    }
+
+    /// What was found, in the order it was found; the same problem at the same place once.
+    pub fn distinct(mut self) -> Diagnostics {
+        let mut seen = std::collections::BTreeSet::new();
+        self.list.retain(|d| seen.insert((format!("{:?}", d.loc), d.text())));
+        self
+    }
+
     /// What was found, in the order it was found.
     pub fn list(&self) -> &[Diagnostic] {
         &self.list
@@ -130,59 +146,5 @@ impl Diagnostics {
     /// All problems as `compile_error!`s.
     pub fn to_compile_errors(&self) -> TokenStream {
         self.list.iter().map(Diagnostic::to_compile_error).collect()
-    }
-}
-
-/// What can be wrong with a program.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Problem {
-    /// Rust's own tokenizer or parser objects.
-    Syntax(String),
-    /// Another token was needed here.
-    Expected {
-        /// What was needed.
-        what: String,
-        /// What stands there.
-        found: String,
-        /// What to write.
-        help: String,
-    },
-    /// Part of the language that is not built yet.
-    NotBuilt(&'static str),
-    /// `a < b < c`.
-    ChainedComparison,
-    /// `{..}` outside of `closure!`.
-    CaptureOutside,
-    /// `use a::*`.
-    GlobImport,
-    /// An attribute that is not a doc comment.
-    Attribute,
-}
-
-impl Problem {
-    /// What is wrong, in one sentence.
-    pub fn message(&self) -> String {
-        match self {
-            Problem::Syntax(text) => text.clone(),
-            Problem::Expected { what, found, .. } => format!("expected {what}, found {found}"),
-            Problem::NotBuilt(what) => format!("{what} is not supported yet"),
-            Problem::ChainedComparison => "comparisons do not chain".into(),
-            Problem::CaptureOutside => "`{..}` captures a Rust value and stands only in `closure!`".into(),
-            Problem::GlobImport => "`use ..::*` cannot be expanded: a macro does not see what a module holds".into(),
-            Problem::Attribute => "only doc comments may stand before an item or parameter of `arch!`".into(),
-        }
-    }
-
-    /// What to write instead.
-    pub fn help(&self) -> Option<String> {
-        match self {
-            Problem::Expected { help, .. } if !help.is_empty() => Some(help.clone()),
-            Problem::NotBuilt(_) => Some("it parses, so that programs can be written down; it has no meaning to the compiler yet".into()),
-            Problem::ChainedComparison => Some("write `a < b && b < c`".into()),
-            Problem::CaptureOutside => Some("make it a parameter of the function".into()),
-            Problem::GlobImport => Some("name the items: `use path::{rms_norm, attend};`".into()),
-            Problem::Attribute => Some("remove the attribute".into()),
-            _ => None,
-        }
     }
 }

@@ -6,5 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod check;
 pub mod errors;
+pub mod expand;
 pub mod parse;
+pub mod print;

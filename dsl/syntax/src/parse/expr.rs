@@ -261,7 +261,11 @@ impl Parser {
 
     /// A closure or an expression.
     pub(super) fn argument(&mut self, input: ParseStream<'_>) -> Outcome<Argument> {
-        if input.peek(Token![|]) { Ok(Argument::Closure(self.closure(input)?)) } else { Ok(Argument::Expr(self.expr(input)?)) }
+        if input.peek(Token![|]) {
+            Ok(Argument::Closure(self.closure(input)?))
+        } else {
+            Ok(Argument::Expr(self.expr(input)?))
+        }
     }
 
     /// `|i, _| e`
@@ -306,7 +310,11 @@ impl Parser {
         let cond = Box::new(self.expr(input)?);
         let (then, _) = self.braced(input)?;
         if !input.peek(Token![else]) {
-            return Err(expected(input, "`else`", "every element needs a value; where there is none, write `e where c`"));
+            return Err(expected(
+                input,
+                "`else`",
+                "every element needs a value; where there is none, write `e where c`",
+            ));
         }
         input.parse::<Token![else]>()?;
         let (other, loc) = if input.peek(Token![if]) {
@@ -385,7 +393,7 @@ fn literal(input: ParseStream<'_>) -> Outcome<Expr> {
     let kind = match input.parse::<Lit>()? {
         Lit::Int(value) if value.suffix().is_empty() => match value.base10_parse::<i64>() {
             Ok(value) => ExprKind::Int(value),
-            Err(e) => return fail(loc, Problem::Syntax(e.to_string())),
+            Err(e) => return fail(loc, Problem::Syntax { text: e.to_string() }),
         },
         Lit::Float(value) if value.suffix().is_empty() => ExprKind::Float(value.base10_parse()?),
         Lit::Bool(value) => ExprKind::Bool(value.value),
@@ -398,7 +406,8 @@ fn literal(input: ParseStream<'_>) -> Outcome<Expr> {
             return fail(loc, problem);
         }
         _ => {
-            let problem = Problem::Expected { what: "a number".into(), found: "a text literal".into(), help: String::new() };
+            let problem =
+                Problem::Expected { what: "a number".into(), found: "a text literal".into(), help: String::new() };
             return fail(loc, problem);
         }
     };

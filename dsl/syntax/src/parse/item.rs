@@ -3,8 +3,8 @@
 use super::Parser;
 use super::tokens::{at_word, commas, end, expected, group, here, name, take_word, to_name};
 use crate::ast::{
-    Cache, ClosureType, Dim, DimKind, Expr, Field, File, Format, Function, Import, Item, ItemKind, Name, Param, ParamType,
-    Promise, Signature, Struct, Type, TypeClass,
+    Cache, ClosureType, Dim, DimKind, Expr, Field, File, Format, Function, Import, Item, ItemKind, Name, Param,
+    ParamType, Promise, Signature, Struct, Type, TypeClass,
 };
 use crate::errors::{Loc, Outcome, Problem, fail};
 use proc_macro2::TokenTree;
@@ -27,7 +27,7 @@ impl Parser {
         File { items }
     }
 
-    fn item(&mut self, input: ParseStream<'_>) -> Outcome<Item> {
+    pub(super) fn item(&mut self, input: ParseStream<'_>) -> Outcome<Item> {
         let docs = self.docs(input)?;
         let public = input.peek(Token![pub]);
         if public {

@@ -5,6 +5,7 @@
 //! reports all errors. Grammar: docs/language.md. The parser is recursive descent over `syn`'s token buffer; `syn::Expr`
 //! cannot be used, since `a[i, j]`, `topk[e; K](x)`, `where` and `or` are not Rust.
 
+mod exported;
 mod expr;
 mod item;
 mod stmt;
@@ -37,6 +38,19 @@ pub fn parse_closure(tokens: TokenStream) -> (Option<HostClosure>, Diagnostics) 
     let captures = parser.captures.take().unwrap_or_default();
     let errors = parser.errors;
     settle(closure.map(|c| Some(HostClosure { closure: c, captures })), errors)
+}
+
+/// What closures are given, per closure parameter: dtype and range of each of the closure's own parameters.
+pub type GivenText = Vec<Vec<(crate::ast::Name, Option<crate::ast::Range>)>>;
+
+/// Parses what the hidden macro of an export carries: the item after the types it names, and what a function's closures
+/// are given.
+pub fn parse_exported(tokens: TokenStream) -> (File, GivenText, Diagnostics) {
+    let mut parser = Parser { errors: Diagnostics::default(), captures: None };
+    let exported = run(tokens, |input| parser.exported(input));
+    let errors = parser.errors;
+    let ((file, given), errors) = settle(exported, errors);
+    (file, given, errors)
 }
 
 fn settle<T: Default>(outcome: Outcome<T>, mut errors: Diagnostics) -> (T, Diagnostics) {

@@ -3,7 +3,7 @@
 use super::Parser;
 use super::tokens::{at_word, commas, end, expected, group, here, missing_operator, name, take_word};
 use crate::ast::{Bind, Carry, Expr, Index, Loop, Place, Push, Stmt};
-use crate::errors::{Outcome, Loc};
+use crate::errors::{Loc, Outcome};
 use proc_macro2::TokenTree;
 use syn::parse::ParseStream;
 use syn::{Ident, Token, token};

@@ -1,7 +1,7 @@
 //! The parser: the whole grammar, and one error per wrong token.
 
+use crate::shown;
 use proc_macro2::TokenStream;
-use sawmill_syntax::errors::Diagnostic;
 use sawmill_syntax::parse::{parse_closure, parse_file};
 
 /// Programs of the literature, written in the language.
@@ -18,12 +18,6 @@ const PROGRAMS: [(&str, &str); 8] = [
 
 fn tokens(text: &str) -> TokenStream {
     text.parse().expect("the test is made of Rust tokens")
-}
-
-/// `text of the place: message` per error.
-fn shown(found: &[Diagnostic]) -> Vec<String> {
-    let place = |d: &Diagnostic| d.loc.span().source_text().unwrap_or_default();
-    found.iter().map(|d| format!("{}: {}", place(d), d.problem.message())).collect()
 }
 
 fn errors_of(text: &str) -> Vec<String> {
@@ -61,7 +55,10 @@ fn all_errors_are_found_at_once() {
 fn each_wrong_token_has_its_error() {
     let cases = [
         ("enum A {}", "enum: expected an item, found `enum`"),
-        ("#[inline] fn f(x: f32) -> y: f32 { y = x; }", "#: only doc comments may stand before an item or parameter of `arch!`"),
+        (
+            "#[inline] fn f(x: f32) -> y: f32 { y = x; }",
+            "#: only doc comments may stand before an item or parameter of `arch!`",
+        ),
         ("use zoo::*;", "*: `use ..::*` cannot be expanded: a macro does not see what a module holds"),
         ("fn f(x: f32) -> y: f32 { y = {x}; }", "{x}: `{..}` captures a Rust value and stands only in `closure!`"),
         ("fn f(x: f32) -> y: f32 { y = |i| i; }", "|: expected an expression, found `|`"),
@@ -96,7 +93,8 @@ fn captures_stand_in_host_closures() {
 #[test]
 fn precedence_is_that_of_the_grammar() {
     use sawmill_syntax::ast::{BinaryOp, ExprKind, ItemKind, Stmt};
-    let (file, errors) = parse_file(tokens("fn f(x: f32) -> y: f32 { y = -x or 1.0 * x + 2.0 < 3.0 && x == x where x > 0.0; }"));
+    let (file, errors) =
+        parse_file(tokens("fn f(x: f32) -> y: f32 { y = -x or 1.0 * x + 2.0 < 3.0 && x == x where x > 0.0; }"));
     assert!(errors.is_empty());
     let ItemKind::Function(f) = &file.items[0].kind else { panic!("a function") };
     let Stmt::Assign { value, .. } = &f.body[0] else { panic!("an equation") };

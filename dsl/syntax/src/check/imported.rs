@@ -1,0 +1,57 @@
+//! Imported items: signatures without bodies, with what their closures are given.
+
+use super::closure::Given;
+use super::elab::Elab;
+use super::items::{Callable, Items};
+use super::show;
+use crate::ast::{File, ItemKind, Name, Range};
+use crate::errors::Diagnostics;
+use sawmill_ir::dtype::DType;
+
+/// Takes an exported item and the types it names into the tables.
+pub fn check_imported(file: &File, given: &[Vec<(Name, Option<Range>)>], items: &mut Items, errors: &mut Diagnostics) {
+    for item in &file.items {
+        match &item.kind {
+            ItemKind::Struct(record) => {
+                items.structs.insert(record.name.text.clone(), record.clone());
+            }
+            ItemKind::Cache(cache) => {
+                items.caches.insert(cache.name.text.clone(), cache.clone());
+            }
+            ItemKind::Extern(signature) => {
+                let mut elab = Elab::new(items, errors);
+                let (params, outputs) = elab.signature(signature);
+                let given: Vec<Vec<Given>> = given.iter().map(|of_one| elab.given_as_written(of_one)).collect();
+                let mut heading = elab.function;
+                for (id, given) in heading.closures.keys().zip(&given) {
+                    heading.closures[id].params = given.iter().map(|(dtype, _)| *dtype).collect();
+                }
+                let callable = Callable { heading, params, outputs, given };
+                items.functions.insert(signature.name.text.clone(), callable);
+            }
+            ItemKind::Function(_) | ItemKind::Format(_) | ItemKind::Use(_) => {}
+        }
+    }
+}
+
+impl Elab<'_> {
+    fn given_as_written(&mut self, given: &[(Name, Option<Range>)]) -> Vec<Given> {
+        let one = |(dtype, range): &(Name, Option<Range>)| {
+            let dtype = self.dtype(dtype).unwrap_or(DType::I64);
+            let range = range.as_ref().and_then(|range| Some((self.size(&range.lo)?, self.size(&range.hi)?)));
+            (dtype, range)
+        };
+        given.iter().map(one).collect()
+    }
+}
+
+/// What the closures of a function are given, as an export carries it.
+pub fn describe_given(callable: &Callable) -> String {
+    let heading = &callable.heading;
+    let one = |(dtype, range): &Given| match range {
+        Some((lo, hi)) => format!("{dtype} in {}..{}", show::index(heading, lo), show::index(heading, hi)),
+        None => dtype.to_string(),
+    };
+    let of_one = |given: &Vec<Given>| format!("[{}]", given.iter().map(one).collect::<Vec<_>>().join(", "));
+    callable.given.iter().map(of_one).collect::<Vec<_>>().join(", ")
+}

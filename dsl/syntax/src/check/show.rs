@@ -1,0 +1,79 @@
+//! Sizes, positions and conditions as the user would write them.
+
+use super::formula::Formula;
+use sawmill_ir::graph::Function;
+use sawmill_ir::index::{Atom, Index};
+
+/// The text of an integer expression.
+pub(crate) fn index(function: &Function, value: &Index) -> String {
+    let mut text = String::new();
+    let mut terms: Vec<(&[Atom], i64)> = value.terms().collect();
+    terms.sort_by_key(|(monomial, coefficient)| (monomial.is_empty(), *coefficient < 0));
+    for (monomial, coefficient) in terms {
+        let sign = match (text.is_empty(), coefficient < 0) {
+            (true, false) => "",
+            (true, true) => "-",
+            (false, false) => " + ",
+            (false, true) => " - ",
+        };
+        text.push_str(sign);
+        let size = coefficient.unsigned_abs();
+        let factors: Vec<String> = monomial.iter().map(|a| atom(function, a)).collect();
+        if factors.is_empty() || size != 1 {
+            text.push_str(&size.to_string());
+            if !factors.is_empty() {
+                text.push_str(" * ");
+            }
+        }
+        text.push_str(&factors.join(" * "));
+    }
+    if text.is_empty() { "0".into() } else { text }
+}
+
+fn grouped(function: &Function, value: &Index) -> String {
+    let text = index(function, value);
+    if text.contains(' ') { format!("({text})") } else { text }
+}
+
+fn atom(function: &Function, value: &Atom) -> String {
+    let pair = |a: &Index, b: &Index| (index(function, a), index(function, b));
+    match value {
+        Atom::Dim(dim) => function.dims.get(*dim).map_or_else(|| dim.to_string(), |d| d.name.clone()),
+        Atom::Axis(axis) => function.axes.get(*axis).map_or_else(|| "i".into(), |a| a.name.clone()),
+        Atom::Param(number) => format!("argument {number}"),
+        Atom::Div(a, b) => format!("{} / {}", grouped(function, a), grouped(function, b)),
+        Atom::Rem(a, b) => format!("{} % {}", grouped(function, a), grouped(function, b)),
+        Atom::Min(a, b) => format!("min({}, {})", pair(a, b).0, pair(a, b).1),
+        Atom::Max(a, b) => format!("max({}, {})", pair(a, b).0, pair(a, b).1),
+        Atom::BitLength(a) => format!("bit_length({})", index(function, a)),
+        Atom::Read(tensor, subs) => {
+            let name = function.tensors.get(*tensor).map_or_else(|| tensor.to_string(), |t| t.name.clone());
+            let subs: Vec<String> = subs.iter().map(|s| index(function, s)).collect();
+            if subs.is_empty() { name } else { format!("{name}[{}]", subs.join(", ")) }
+        }
+    }
+}
+
+/// The text of a condition.
+pub(crate) fn formula(function: &Function, value: &Formula) -> String {
+    match value {
+        Formula::True => "true".into(),
+        Formula::False => "false".into(),
+        Formula::NonNegative(p) => {
+            // Terms go to the side where they are positive.
+            let (mut left, mut right) = (Index::int(0), Index::int(0));
+            for (monomial, coefficient) in p.terms() {
+                let product = monomial.iter().fold(Index::int(1), |f, a| f.mul(&Index::atom(a.clone())));
+                if coefficient > 0 {
+                    left = left.add(&product.scale(coefficient))
+                } else {
+                    right = right.add(&product.scale(-coefficient))
+                }
+            }
+            format!("{} >= {}", index(function, &left), index(function, &right))
+        }
+        Formula::Opaque { name, holds, .. } => format!("{}{name}", if *holds { "" } else { "!" }),
+        Formula::And(parts) => parts.iter().map(|p| formula(function, p)).collect::<Vec<_>>().join(" && "),
+        Formula::Or(parts) => parts.iter().map(|p| formula(function, p)).collect::<Vec<_>>().join(" || "),
+    }
+}
