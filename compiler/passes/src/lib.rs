@@ -4,9 +4,16 @@
 //! is one file with one public function of the same name.
 #![forbid(unsafe_code)]
 
+mod egraph;
+mod explain;
+mod extract;
 pub mod link;
 mod normalise;
 mod optimise;
+mod rules;
 
+pub use egraph::{StageReport, StopReason};
+pub use explain::{Derivation, Step};
 pub use normalise::normalise;
-pub use optimise::optimise;
+pub use optimise::{Optimised, optimise, optimise_explained};
+pub use rules::Contract;

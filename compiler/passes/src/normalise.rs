@@ -15,7 +15,7 @@ mod substitute;
 mod terms;
 
 use substitute::Positions;
-use terms::Terms;
+pub(crate) use terms::Terms;
 
 use rustc_hash::FxHashMap;
 use sawmill_ir::backend::CompileError;
@@ -111,7 +111,8 @@ impl Normaliser<'_> {
         match &old.kind {
             TensorKind::Def { value, rounded, .. } => {
                 let mut split = self.split(*value)?;
-                if let (true, Elem::Type(to)) = (*rounded, &old.elem) {
+                let rounds = *rounded || self.source.outputs.contains(&tensor);
+                if let (true, Elem::Type(to)) = (rounds, &old.elem) {
                     split.value = self.round(split.value, *to);
                 }
                 let new_value = self.filled(tensor, split);
@@ -142,8 +143,7 @@ impl Normaliser<'_> {
         self.terms.elem(ElemOp::Select, vec![present, split.value, zero])
     }
     fn round(&mut self, x: TermId, to: DType) -> TermId {
-        let dtype = self.terms.get(x).dtype;
-        if to == dtype { x } else { self.terms.add(Op::Round(to), vec![x], dtype) }
+        if to == self.terms.get(x).dtype { x } else { self.terms.add(Op::Round(to), vec![x], to.widened()) }
     }
 
     fn split(&mut self, id: TermId) -> Result<Split, CompileError> {

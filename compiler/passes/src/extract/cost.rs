@@ -1,0 +1,309 @@
+//! What a plan costs.
+//!
+//! In: a choice. Out: seconds on the target, or nothing if the choice has a cycle. Every stored class is a kernel. Inside of
+//! one, a reduction that depends on no axis bound around it is a *pass*: passes over the same axes at the same level (how many
+//! passes its operands need first) share their reads and one loop. A reduction that does depend on an axis bound around it is
+//! computed inside of that pass. A value is computed once for each position of its own axes and each block of the kernel's
+//! other axes.
+
+use super::sizes::{BLOCK, Sizes, weight};
+use super::space::{Choice, Form, Space};
+use crate::egraph::{AxisSet, Head};
+use rustc_hash::{FxHashMap, FxHashSet};
+use sawmill_ir::elem::{ElemOp, ReduceOp};
+use sawmill_ir::graph::Repair;
+
+/// A loop over memory: which axes, after how many others.
+type Pass = (AxisSet, u32);
+
+/// The cost of `choice` in seconds, and the kernels it needs; `None` if a value depends on itself.
+pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<(f64, Vec<usize>)> {
+    let mut kernels: Vec<usize> = Vec::new();
+    let mut known = FxHashSet::default();
+    for root in &space.roots {
+        if known.insert(*root) {
+            kernels.push(*root);
+        }
+    }
+    let mut total = 0.0;
+    let mut reads: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
+    let mut at = 0;
+    while at < kernels.len() {
+        let mut kernel = Kernel::new(space, choice, sizes, kernels[at], &space.roots);
+        total += kernel.seconds()?;
+        for read in &kernel.needs {
+            if known.insert(*read) {
+                kernels.push(*read);
+            }
+        }
+        reads.insert(kernels[at], kernel.needs);
+        at += 1;
+    }
+    is_acyclic(&kernels, &reads).then_some((total, kernels))
+}
+
+fn is_acyclic(kernels: &[usize], reads: &FxHashMap<usize, Vec<usize>>) -> bool {
+    let mut left: FxHashMap<usize, usize> = kernels.iter().map(|k| (*k, reads[k].len())).collect();
+    let mut ready: Vec<usize> = kernels.iter().filter(|k| left[k] == 0).copied().collect();
+    let mut readers: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
+    for kernel in kernels {
+        reads[kernel].iter().for_each(|r| readers.entry(*r).or_default().push(*kernel));
+    }
+    let mut done = 0;
+    while let Some(kernel) = ready.pop() {
+        done += 1;
+        for reader in readers.get(&kernel).into_iter().flatten() {
+            if let Some(count) = left.get_mut(reader) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(*reader);
+                }
+            }
+        }
+    }
+    done == kernels.len()
+}
+
+struct Kernel<'a> {
+    space: &'a Space,
+    choice: &'a Choice,
+    sizes: &'a Sizes,
+    roots: &'a [usize],
+    root: usize,
+    grid: AxisSet,
+    seconds: f64,
+    seen: FxHashSet<(usize, Option<Pass>)>,
+    levels: FxHashMap<(usize, AxisSet), Option<u32>>,
+    passes: FxHashSet<Pass>,
+    needs: Vec<usize>,
+}
+
+impl<'a> Kernel<'a> {
+    fn new(space: &'a Space, choice: &'a Choice, sizes: &'a Sizes, root: usize, roots: &'a [usize]) -> Self {
+        let grid = space.classes[root].free;
+        Self {
+            space,
+            choice,
+            sizes,
+            roots,
+            root,
+            grid,
+            seconds: 0.0,
+            seen: FxHashSet::default(),
+            levels: FxHashMap::default(),
+            passes: FxHashSet::default(),
+            needs: Vec::new(),
+        }
+    }
+    fn seconds(&mut self) -> Option<f64> {
+        self.level(self.root, AxisSet::EMPTY)?;
+        self.value(self.root, None, AxisSet::EMPTY)?;
+        let write = self.sizes.volume(self.grid) * 4.0 * self.sizes.byte;
+        Some(self.seconds + write + self.sizes.launch)
+    }
+    fn is_read(&self, class: usize) -> bool {
+        class != self.root && (self.choice.stored[class] || self.roots.contains(&class))
+    }
+    fn free(&self, class: usize) -> AxisSet {
+        self.space.classes[class].free
+    }
+    fn form(&self, class: usize) -> &'a Form {
+        self.space.form(self.choice, class)
+    }
+
+    /// How many passes must end before a value is known where `bound` are bound.
+    fn level(&mut self, class: usize, bound: AxisSet) -> Option<u32> {
+        if self.is_read(class) {
+            return Some(0);
+        }
+        let inside = self.free(class).intersect(bound);
+        if let Some(known) = self.levels.get(&(class, inside)) {
+            return *known;
+        }
+        self.levels.insert((class, inside), None);
+        let level = self.level_of(class, inside);
+        self.levels.insert((class, inside), level);
+        level
+    }
+    fn level_of(&mut self, class: usize, inside: AxisSet) -> Option<u32> {
+        let form = self.form(class);
+        let (over, operands) = match &form.head {
+            Head::View { .. } | Head::Running { .. } => return Some(0),
+            Head::Reduce { axes, .. } => (axes.set(), form.args.clone()),
+            Head::Proj => self.fold(form)?,
+            _ => {
+                let mut level = 0;
+                for arg in &form.args {
+                    level = level.max(self.level(*arg, inside)?);
+                }
+                return Some(level);
+            }
+        };
+        let mut level = 0;
+        for operand in operands {
+            level = level.max(self.level(operand, inside.union(over))?);
+        }
+        Some(if inside.is_empty() { level + 1 } else { level })
+    }
+    /// The axes of the fold of a projection, and the operands of all its components.
+    fn fold(&self, form: &Form) -> Option<(AxisSet, Vec<usize>)> {
+        let fold = self.form(form.args[0]);
+        let Head::Fold { axes } = &fold.head else { return None };
+        let operands = fold.args.iter().flat_map(|c| self.form(*c).args.iter().copied());
+        Some((axes.set(), operands.collect()))
+    }
+
+    /// Charges a value that is computed in `pass` where `bound` are bound.
+    fn value(&mut self, class: usize, pass: Option<Pass>, bound: AxisSet) -> Option<()> {
+        let inside = self.free(class).intersect(bound);
+        let pass = if inside.is_empty() { None } else { pass };
+        if !self.seen.insert((class, pass)) {
+            return Some(());
+        }
+        if self.is_read(class) {
+            self.read_stored(class, self.free(class));
+            return Some(());
+        }
+        let form = self.form(class);
+        match &form.head {
+            Head::Const(..) | Head::Index(_) | Head::Running { .. } => Some(()),
+            Head::Read(read) => {
+                self.seconds += self.sizes.read(read.tensor, self.free(class));
+                Some(())
+            }
+            Head::View { .. } => {
+                self.read_stored(form.args[0], self.free(class));
+                Some(())
+            }
+            Head::Reduce { op, axes, .. } => {
+                let (pass, inner) = self.enter(class, axes.set(), pass, inside)?;
+                self.reduction(class, *op, axes.set(), form.args[0], pass, inner)?;
+                form.args[1..].iter().try_for_each(|c| self.value(*c, pass, inner))
+            }
+            Head::Proj => self.projection(class, form, pass, inside),
+            Head::Elem(op) => {
+                self.elementwise(class, *op, form);
+                form.args.iter().try_for_each(|a| self.value(*a, pass, inside))
+            }
+            Head::Cast(_) | Head::Round(_) | Head::Component { .. } | Head::Fold { .. } => {
+                self.operations(self.free(class), 1.0);
+                form.args.iter().try_for_each(|a| self.value(*a, pass, inside))
+            }
+        }
+    }
+    /// The pass that a reduction runs in, and what is bound in it.
+    fn enter(
+        &mut self,
+        class: usize,
+        over: AxisSet,
+        pass: Option<Pass>,
+        inside: AxisSet,
+    ) -> Option<(Option<Pass>, AxisSet)> {
+        if !inside.is_empty() {
+            return Some((pass, inside.union(over)));
+        }
+        let own = (over, self.level(class, AxisSet::EMPTY)?);
+        if self.passes.insert(own) {
+            self.seconds += self.sizes.launch / 8.0;
+        }
+        Some((Some(own), over))
+    }
+    fn read_stored(&mut self, class: usize, axes: AxisSet) {
+        let elements = self.sizes.volume(axes).min(self.sizes.volume(self.free(class)));
+        self.seconds += elements * 4.0 * self.sizes.byte;
+        if !self.needs.contains(&class) {
+            self.needs.push(class);
+        }
+    }
+    /// Times that something over `axes` is computed.
+    fn times(&self, axes: AxisSet) -> f64 {
+        self.sizes.volume(axes) * self.sizes.blocks(self.grid.minus(axes))
+    }
+    fn operations(&mut self, axes: AxisSet, each: f64) {
+        self.seconds += self.times(axes) * each * self.sizes.op;
+    }
+    fn elementwise(&mut self, class: usize, op: ElemOp, form: &Form) {
+        if op == ElemOp::Mul || op == ElemOp::Add {
+            let last = self.partial_products(form);
+            self.operations(last, 1.0);
+        } else {
+            self.operations(self.free(class), weight(op));
+        }
+    }
+    /// Charges a product but for its last operation, small operands first; the axes of that one.
+    fn partial_products(&mut self, form: &Form) -> AxisSet {
+        let mut axes: Vec<AxisSet> = form.args.iter().map(|a| self.free(*a)).collect();
+        axes.sort_by(|a, b| self.sizes.volume(*a).total_cmp(&self.sizes.volume(*b)).then(a.cmp(b)));
+        let mut so_far = axes[0];
+        for (at, next) in axes.iter().enumerate().skip(1) {
+            so_far = so_far.union(*next);
+            if at + 1 < axes.len() {
+                self.operations(so_far, 1.0);
+            }
+        }
+        so_far
+    }
+    fn reduction(
+        &mut self,
+        class: usize,
+        op: ReduceOp,
+        over: AxisSet,
+        element: usize,
+        pass: Option<Pass>,
+        inner: AxisSet,
+    ) -> Option<()> {
+        let form = self.form(element);
+        let product = op == ReduceOp::Sum && form.head == Head::Elem(ElemOp::Mul) && !self.is_read(element);
+        if !product {
+            self.operations(self.free(class).union(over), 1.0);
+            return self.value(element, pass, inner);
+        }
+        if self.seen.insert((element, pass)) {
+            self.partial_products(form);
+            form.args.iter().try_for_each(|a| self.value(*a, pass, inner))?;
+        }
+        self.seconds += self.times(self.free(class).union(over)) * self.sizes.fma;
+        Some(())
+    }
+    fn projection(&mut self, class: usize, form: &Form, pass: Option<Pass>, inside: AxisSet) -> Option<()> {
+        let fold = self.form(form.args[0]);
+        let Head::Fold { axes } = &fold.head else { return None };
+        let (pass, inner) = self.enter(class, axes.set(), pass, inside)?;
+        for component in &fold.args {
+            if self.seen.insert((*component, pass)) {
+                self.component(*component, axes.set(), pass, inner)?;
+            }
+        }
+        Some(())
+    }
+    fn component(&mut self, component: usize, over: AxisSet, pass: Option<Pass>, inner: AxisSet) -> Option<()> {
+        let form = self.form(component);
+        let Head::Component { op, masked, repair } = &form.head else { return None };
+        let state = self.free(form.args[0]).minus(over);
+        let mut operands = form.args.iter();
+        let element = *operands.next()?;
+        if *masked {
+            self.value(*operands.next()?, pass, inner)?;
+        }
+        if *repair != Repair::None {
+            let phi = *operands.next()?;
+            let steps = (self.sizes.volume(over) / BLOCK).ceil().max(1.0);
+            self.seconds += self.times(state) * steps * 2.0 * self.sizes.op;
+            self.seconds += self.times(self.free(phi)) * steps * weight(ElemOp::Exp) * self.sizes.op;
+        }
+        let class = self.space.classes[element].free.minus(over);
+        let product = *op == ReduceOp::Sum && self.form(element).head == Head::Elem(ElemOp::Mul);
+        if product && self.seen.insert((element, pass)) {
+            let form = self.form(element);
+            self.partial_products(form);
+            form.args.iter().try_for_each(|a| self.value(*a, pass, inner))?;
+        } else if !product {
+            self.operations(class.union(over), 1.0);
+            self.value(element, pass, inner)?;
+        }
+        if product {
+            self.seconds += self.times(class.union(over)) * self.sizes.fma;
+        }
+        Some(())
+    }
+}
