@@ -48,12 +48,13 @@ fn n_ary(graph: &mut Graph, op: ElemOp, mut args: Vec<Id>, unit: f64, dtype: DTy
     }
 }
 
-/// The negation; a constant is negated at once.
+/// The negation; a constant is negated at once, a negation undone.
 pub(crate) fn negation(graph: &mut Graph, x: Id) -> Id {
     if let Some((value, dtype)) = float_of(graph, x) {
         return constant(graph, -value, dtype);
     }
-    elem(graph, ElemOp::Neg, vec![x])
+    let inner = graph[x].nodes.iter().find(|n| n.is(ElemOp::Neg)).map(|n| n.args[0]);
+    inner.unwrap_or_else(|| elem(graph, ElemOp::Neg, vec![x]))
 }
 
 /// The value of a class that is a float constant.

@@ -1,0 +1,3 @@
+//! Tests of the passes.
+
+mod plans;
