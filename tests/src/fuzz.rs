@@ -69,17 +69,9 @@ impl Report {
     /// # Panics
     /// When an input failed; the message names each and its file.
     pub fn assert_clean(&self, target: &str) {
-        let list: Vec<String> = self
-            .failures
-            .iter()
-            .map(|failure| format!("  {}: {}", failure.kept.display(), failure.reason))
-            .collect();
-        assert!(
-            list.is_empty(),
-            "fuzzing {target} failed after {} inputs:\n{}",
-            self.tried,
-            list.join("\n")
-        );
+        let list: Vec<String> =
+            self.failures.iter().map(|failure| format!("  {}: {}", failure.kept.display(), failure.reason)).collect();
+        assert!(list.is_empty(), "fuzzing {target} failed after {} inputs:\n{}", self.tried, list.join("\n"));
     }
 }
 
@@ -88,11 +80,7 @@ impl Report {
 /// # Panics
 /// When there is no seed or the folder of kept inputs cannot be used.
 pub fn run(target: &Target<'_>, read: impl Fn(&[u8]) -> String) -> Report {
-    assert!(
-        !target.seeds.is_empty(),
-        "fuzz target {} has no seed",
-        target.name
-    );
+    assert!(!target.seeds.is_empty(), "fuzz target {} has no seed", target.name);
     silence_expected_panics();
     let mut session = Session {
         folder: repository().join("tests/fuzz").join(target.name),
@@ -107,9 +95,7 @@ pub fn run(target: &Target<'_>, read: impl Fn(&[u8]) -> String) -> Report {
         pool.push(input.clone());
     }
     let mut random = Random::new(0x5eed);
-    while session.budget.allows(session.report.tried)
-        && session.report.failures.len() < FAILURE_LIMIT
-    {
+    while session.budget.allows(session.report.tried) && session.report.failures.len() < FAILURE_LIMIT {
         let input = mutate(&pool, target.words, &mut random);
         if session.attempt(&input, &read) && pool.len() < POOL_LIMIT {
             pool.push(input);
@@ -127,9 +113,7 @@ impl Budget {
     fn from_environment() -> Self {
         match std::env::var(SECONDS) {
             Ok(text) => {
-                let seconds = text
-                    .parse()
-                    .unwrap_or_else(|_| panic!("{SECONDS}={text} is not a whole number"));
+                let seconds = text.parse().unwrap_or_else(|_| panic!("{SECONDS}={text} is not a whole number"));
                 Budget::Until(Instant::now() + Duration::from_secs(seconds))
             }
             Err(_) => Budget::Tries(ITERATIONS),
@@ -158,8 +142,7 @@ impl Session {
         self.report.tried += 1;
         if matches!(self.budget, Budget::Until(_)) {
             fs::create_dir_all(&self.folder).expect("the folder of fuzz inputs can be created");
-            fs::write(self.folder.join("last-input"), input)
-                .expect("the input being tried can be written");
+            fs::write(self.folder.join("last-input"), input).expect("the input being tried can be written");
         }
         match outcome(input, read) {
             Ok(outcome) => self.outcomes.insert(without_digits(&outcome)),
@@ -174,17 +157,11 @@ impl Session {
 
     fn keep(&mut self, input: &[u8], reason: String, read: &impl Fn(&[u8]) -> String) {
         let key = without_digits(&reason);
-        let input = shrink(input, |smaller| {
-            outcome(smaller, read).is_err_and(|other| without_digits(&other) == key)
-        });
+        let input = shrink(input, |smaller| outcome(smaller, read).is_err_and(|other| without_digits(&other) == key));
         let kept = self.folder.join(format!("{:016x}", digest(&input)));
         fs::create_dir_all(&self.folder).expect("the folder of fuzz inputs can be created");
         fs::write(&kept, &input).expect("a failing input can be kept");
-        self.report.failures.push(Failure {
-            reason,
-            input,
-            kept,
-        });
+        self.report.failures.push(Failure { reason, input, kept });
     }
 
     fn finish(mut self) -> Report {
@@ -201,14 +178,9 @@ fn kept_inputs(folder: &PathBuf) -> Vec<Vec<u8>> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a kept input can be listed").path())
-        .collect();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a kept input can be listed").path()).collect();
     files.sort();
-    files
-        .iter()
-        .map(|file| fs::read(file).expect("a kept input can be read"))
-        .collect()
+    files.iter().map(|file| fs::read(file).expect("a kept input can be read")).collect()
 }
 
 fn outcome(input: &[u8], read: &impl Fn(&[u8]) -> String) -> Result<String, String> {
@@ -217,10 +189,8 @@ fn outcome(input: &[u8], read: &impl Fn(&[u8]) -> String) -> Result<String, Stri
     let result = panic::catch_unwind(AssertUnwindSafe(|| read(input)));
     EXPECTING.set(false);
     let outcome = result.map_err(|payload| {
-        let text = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied());
+        let text =
+            payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
         format!("panic: {}", text.unwrap_or("(no message)"))
     })?;
     let spent = begun.elapsed();
@@ -248,17 +218,12 @@ fn silence_expected_panics() {
 }
 
 fn without_digits(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_ascii_digit())
-        .take(160)
-        .collect()
+    text.chars().filter(|character| !character.is_ascii_digit()).take(160).collect()
 }
 
 /// FNV-1a, 64 bits: names files only.
 fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Removes ever smaller pieces while `fails` stays true.
@@ -334,8 +299,7 @@ fn mutate_once(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], random: &m
             input.extend_from_slice(&other[from..]);
         }
         8 => {
-            let line =
-                |bytes: &[u8], from: usize| bytes[from..].iter().position(|byte| *byte == b'\n');
+            let line = |bytes: &[u8], from: usize| bytes[from..].iter().position(|byte| *byte == b'\n');
             if let Some(length) = line(input, at) {
                 input.drain(at..=at + length);
             }
@@ -356,24 +320,13 @@ mod tests {
         if text.starts_with("len ") && text.contains("4294967295") {
             panic!("attempt to multiply with overflow");
         }
-        if text.starts_with("len ") {
-            "ok".into()
-        } else {
-            "expected `len`".into()
-        }
+        if text.starts_with("len ") { "ok".into() } else { "expected `len`".into() }
     }
 
     #[test]
     fn finds_shrinks_and_keeps_a_planted_panic() {
         let seeds = [b"len 12 and more text behind it\n".to_vec()];
-        let report = run(
-            &Target {
-                name: "planted",
-                seeds: &seeds,
-                words: &[],
-            },
-            planted,
-        );
+        let report = run(&Target { name: "planted", seeds: &seeds, words: &[] }, planted);
         let failure = report.failures.first().expect("the defect is found");
         assert_eq!(failure.input, b"len 4294967295");
         assert!(failure.reason.contains("overflow"));
@@ -384,14 +337,8 @@ mod tests {
     #[test]
     fn a_sound_reader_is_clean() {
         let seeds = [b"abc".to_vec()];
-        let report = run(
-            &Target {
-                name: "sound",
-                seeds: &seeds,
-                words: &["x"],
-            },
-            |input| format!("{}", input.len() % 3),
-        );
+        let report =
+            run(&Target { name: "sound", seeds: &seeds, words: &["x"] }, |input| format!("{}", input.len() % 3));
         report.assert_clean("sound");
         assert_eq!(report.tried, super::ITERATIONS);
     }

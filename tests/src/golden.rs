@@ -36,16 +36,10 @@ pub fn check(name: &str, actual: &str) {
         return;
     }
     let Ok(expected) = fs::read_to_string(&file) else {
-        panic!(
-            "{} is missing; write it with {BLESS}=1 and review it",
-            file.display()
-        );
+        panic!("{} is missing; write it with {BLESS}=1 and review it", file.display());
     };
     if let Some(difference) = first_difference(&expected, actual) {
-        panic!(
-            "{} differs; rewrite it with {BLESS}=1 if the change is meant\n{difference}",
-            file.display()
-        );
+        panic!("{} differs; rewrite it with {BLESS}=1 if the change is meant\n{difference}", file.display());
     }
 }
 
@@ -57,23 +51,13 @@ pub fn first_difference(expected: &str, actual: &str) -> Option<String> {
     }
     let old: Vec<&str> = expected.split('\n').collect();
     let new: Vec<&str> = actual.split('\n').collect();
-    let at = old
-        .iter()
-        .zip(&new)
-        .take_while(|(left, right)| left == right)
-        .count();
+    let at = old.iter().zip(&new).take_while(|(left, right)| left == right).count();
     let mut report = format!("first difference in line {}:\n", at + 1);
     for line in &old[at.saturating_sub(2)..at] {
         report.push_str(&format!("    {line}\n"));
     }
-    report.push_str(&format!(
-        "  - {}\n",
-        old.get(at).unwrap_or(&"(end of the golden file)")
-    ));
-    report.push_str(&format!(
-        "  + {}",
-        new.get(at).unwrap_or(&"(end of the text)")
-    ));
+    report.push_str(&format!("  - {}\n", old.get(at).unwrap_or(&"(end of the golden file)")));
+    report.push_str(&format!("  + {}", new.get(at).unwrap_or(&"(end of the text)")));
     Some(report)
 }
 
@@ -89,18 +73,11 @@ mod tests {
     #[test]
     fn the_first_differing_line_is_shown() {
         let report = first_difference("a\nb\nc", "a\nx\nc").expect("they differ");
-        assert!(
-            report.contains("line 2") && report.contains("- b") && report.contains("+ x"),
-            "{report}"
-        );
+        assert!(report.contains("line 2") && report.contains("- b") && report.contains("+ x"), "{report}");
     }
 
     #[test]
     fn a_missing_end_is_a_difference() {
-        assert!(
-            first_difference("a\nb", "a")
-                .expect("they differ")
-                .contains("(end of the text)")
-        );
+        assert!(first_difference("a\nb", "a").expect("they differ").contains("(end of the text)"));
     }
 }

@@ -22,10 +22,7 @@ pub struct Source {
 #[must_use]
 pub fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package
-        .parent()
-        .expect("the package tests/ lies in the repository's root")
-        .to_path_buf()
+    package.parent().expect("the package tests/ lies in the repository's root").to_path_buf()
 }
 
 /// Every `.rs` file of [`SOURCE_FOLDERS`], sorted by path, build folders left out.
@@ -45,18 +42,13 @@ pub fn rust_sources() -> Vec<Source> {
         .map(|path| Source {
             text: fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display())),
-            path: path
-                .strip_prefix(&root)
-                .expect("listed below the root")
-                .to_string_lossy()
-                .replace('\\', "/"),
+            path: path.strip_prefix(&root).expect("listed below the root").to_string_lossy().replace('\\', "/"),
         })
         .collect()
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder)
-        .unwrap_or_else(|error| panic!("{} cannot be listed: {error}", folder.display()));
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{} cannot be listed: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("a folder entry can be read").path();
         if path.is_dir() {

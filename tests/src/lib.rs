@@ -1,9 +1,11 @@
 //! One corpus for every engine: the tools that the test suite is written with.
 //!
-//! In: the repository's own sources, text, bytes. Out: [`golden`] files compared or rewritten, [`fuzz`] reports.
+//! In: the repository's own sources, text, bytes. Out: [`golden`] files compared or rewritten, [`fuzz`] reports, small
+//! [`checkpoint`]s.
 //! The tests themselves live in `suite/`, one binary; `docs/testing.md` says how to add one.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod fuzz;
 pub mod golden;
 pub mod layout;

@@ -26,11 +26,7 @@ impl Random {
 
     /// A number in `0..bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 {
-            0
-        } else {
-            (self.next() % bound as u64) as usize
-        }
+        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
     }
 
     /// True once in `times` tries.
@@ -62,23 +58,12 @@ mod tests {
         // First outputs of splitmix64 for seed 1234567, from the reference C code's own output.
         let mut random = Random::new(1_234_567);
         let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
-        assert_eq!(
-            first,
-            [
-                6_457_827_717_110_365_317,
-                3_203_168_211_198_807_973,
-                9_817_491_932_198_370_423
-            ]
-        );
+        assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
     fn unit_stays_in_range() {
         let mut random = Random::new(1);
-        assert!(
-            (0..1000)
-                .map(|_| random.unit())
-                .all(|value| (-1.0..1.0).contains(&value))
-        );
+        assert!((0..1000).map(|_| random.unit()).all(|value| (-1.0..1.0).contains(&value)));
     }
 }

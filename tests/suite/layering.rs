@@ -17,15 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sawmill-passes", &["sawmill-ir"]),
     ("sawmill-simd", &["sawmill-ir"]),
     ("sawmill-cranelift", &["sawmill-ir", "sawmill-simd"]),
-    (
-        "sawmill",
-        &[
-            "sawmill-cranelift",
-            "sawmill-ir",
-            "sawmill-macros",
-            "sawmill-passes",
-        ],
-    ),
+    ("sawmill", &["sawmill-cranelift", "sawmill-ir", "sawmill-macros", "sawmill-passes"]),
     ("sawmill-zoo", &["sawmill"]),
     ("sawmill-cli", &["sawmill", "sawmill-zoo"]),
 ];
@@ -51,16 +43,7 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("sawmill-passes", &["cranelift"]),
     ("sawmill-simd", &["egg", "cranelift"]),
     ("sawmill-cranelift", &["egg"]),
-    (
-        "sawmill-cli",
-        &[
-            "inkwell",
-            "llvm-sys",
-            "cudarc",
-            "openssl-sys",
-            "libsqlite3-sys",
-        ],
-    ),
+    ("sawmill-cli", &["inkwell", "llvm-sys", "cudarc", "openssl-sys", "libsqlite3-sys"]),
 ];
 
 fn cargo(arguments: &[&str]) -> String {
@@ -70,31 +53,19 @@ fn cargo(arguments: &[&str]) -> String {
         .output()
         .expect("cargo runs: it built this test");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "cargo {} failed:\n{errors}",
-        arguments.join(" ")
-    );
+    assert!(output.status.success(), "cargo {} failed:\n{errors}", arguments.join(" "));
     String::from_utf8(output.stdout).expect("cargo writes UTF-8")
 }
 
 /// The dependencies that each workspace package names, as `(package, dependency, kind)`.
 fn named_dependencies() -> Vec<(String, String, String)> {
-    let text = cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version=1",
-        "--locked",
-        "--offline",
-    ]);
+    let text = cargo(&["metadata", "--no-deps", "--format-version=1", "--locked", "--offline"]);
     let metadata: Value = serde_json::from_str(&text).expect("cargo metadata writes JSON");
     let mut named = Vec::new();
     for package in metadata["packages"].as_array().expect("packages") {
         let name = package["name"].as_str().expect("a package has a name");
         for dependency in package["dependencies"].as_array().expect("dependencies") {
-            let target = dependency["name"]
-                .as_str()
-                .expect("a dependency has a name");
+            let target = dependency["name"].as_str().expect("a dependency has a name");
             let kind = dependency["kind"].as_str().unwrap_or("normal");
             named.push((name.into(), target.into(), kind.into()));
         }
@@ -107,10 +78,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn allowed(name: &str) -> Option<BTreeSet<&'static str>> {
-    EDGES
-        .iter()
-        .find(|row| row.0 == name)
-        .map(|row| row.1.iter().copied().collect())
+    EDGES.iter().find(|row| row.0 == name).map(|row| row.1.iter().copied().collect())
 }
 
 /// What is wrong with the edges between our crates.
@@ -136,13 +104,8 @@ fn edge_violations(named: &[(String, String, String)]) -> Vec<String> {
         }
     }
     for (from, row) in EDGES {
-        for to in row
-            .iter()
-            .filter(|to| !actual.get(from).is_some_and(|seen| seen.contains(*to)))
-        {
-            violations.push(format!(
-                "the table lets {from} see {to}, which its manifest does not name"
-            ));
+        for to in row.iter().filter(|to| !actual.get(from).is_some_and(|seen| seen.contains(*to))) {
+            violations.push(format!("the table lets {from} see {to}, which its manifest does not name"));
         }
     }
     violations
@@ -153,8 +116,7 @@ fn reservation_violations(named: &[(String, String, String)]) -> Vec<String> {
     let mut violations = Vec::new();
     for (from, to, kind) in named.iter().filter(|(from, _, _)| from != TESTS) {
         for (reserved, owners) in RESERVED {
-            let is_reserved =
-                to == reserved || (reserved.ends_with('-') && to.starts_with(reserved));
+            let is_reserved = to == reserved || (reserved.ends_with('-') && to.starts_with(reserved));
             if is_reserved && !owners.contains(&from.as_str()) {
                 violations.push(format!("{from} must not name {to} ({kind})"));
             }
@@ -190,13 +152,7 @@ fn edges_between_our_crates_are_those_of_the_table() {
 
 #[test]
 fn every_package_has_a_row() {
-    let text = cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version=1",
-        "--locked",
-        "--offline",
-    ]);
+    let text = cargo(&["metadata", "--no-deps", "--format-version=1", "--locked", "--offline"]);
     let metadata: Value = serde_json::from_str(&text).expect("cargo metadata writes JSON");
     let packages: BTreeSet<&str> = metadata["packages"]
         .as_array()
@@ -228,10 +184,7 @@ fn no_crate_reaches_what_its_layer_must_not_know() {
 #[test]
 fn macros_leave_the_interpreters_off() {
     let tree = reachable("sawmill-macros");
-    let floor = tree
-        .iter()
-        .find(|line| line.starts_with("sawmill-ir "))
-        .expect("macros reach the floor");
+    let floor = tree.iter().find(|line| line.starts_with("sawmill-ir ")).expect("macros reach the floor");
     assert!(!floor.contains("interp"), "{floor}");
 }
 

@@ -1,5 +1,7 @@
 //! The test suite of the whole repository: one binary, one module a subject. See `docs/testing.md`.
 #![forbid(unsafe_code)]
 
+mod checkpoints;
+mod fuzzing;
 mod hygiene;
 mod layering;
