@@ -25,8 +25,8 @@ pub(crate) struct Vocabulary {
 pub(crate) fn read(directory: &Path, config: &[u8], rows: u32) -> Result<Vocabulary, ModelError> {
     let path = directory.join("tokenizer.json");
     let bytes = map(&path)?;
-    let tokenizer = Tokenizer::from_bytes(&*bytes)
-        .map_err(|source| ModelError::Vocabulary { path, source: VocabularyError::Tokenizer(source) })?;
+    let tokenizer = tokenizer(&bytes)
+        .map_err(|source| ModelError::Vocabulary { path, source: VocabularyError::Tokenizer(source.into()) })?;
     let settings = json(directory, "tokenizer_config.json")?;
     let generation = json(directory, "generation_config.json")?;
     let config = serde_json::from_slice(config).unwrap_or(Value::Null);
@@ -38,6 +38,12 @@ pub(crate) fn read(directory: &Path, config: &[u8], rows: u32) -> Result<Vocabul
     let chat = template(directory, &settings)?
         .map(|source| ChatTemplate::new(source, token_text(&settings["bos_token"]), eos));
     Ok(Vocabulary { codec: TextCodec::new(tokenizer, None, rows), chat, stops })
+}
+
+/// Reads `tokenizer.json`. Its syntax is read apart from its meaning, because the library panics on a decoder that is no JSON.
+fn tokenizer(bytes: &[u8]) -> serde_json::Result<Tokenizer> {
+    let tree: Value = serde_json::from_slice(bytes)?;
+    serde_json::from_value(tree)
 }
 
 /// A JSON file of the directory; `Null` if there is none.
