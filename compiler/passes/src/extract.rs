@@ -26,7 +26,8 @@ use space::Space;
 /// Chooses a plan for `roots`, and follows `hints` to the terms that were chosen for them, if any.
 pub(crate) fn extract(graph: &Graph, roots: &[Id], hints: &[Id], sizes: &Sizes) -> Option<(Dag, Vec<Option<usize>>)> {
     let space = Space::new(graph, roots);
-    let choice = search::search(&space, sizes)?;
     let hints: Vec<Option<usize>> = hints.iter().map(|h| space.number(graph.find(*h))).collect();
+    let lets: Vec<usize> = hints.iter().flatten().copied().collect();
+    let choice = search::search(&space, sizes, &lets)?;
     Some(Dag::new(&space, &choice, &hints))
 }

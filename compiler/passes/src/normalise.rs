@@ -11,6 +11,7 @@
 //! is stored as zero there, and its condition travels to its readers.
 
 mod composite;
+mod prove;
 mod substitute;
 mod terms;
 
@@ -186,7 +187,11 @@ impl Normaliser<'_> {
                 let (x, c) = (self.split(args[0])?, self.split(args[1])?);
                 let holds = self.terms.guarded(c.present, c.value);
                 let holds = if self.terms.get(holds).op == Op::Const(Const::Bool(true)) { None } else { Some(holds) };
-                Split { value: x.value, present: self.terms.both(x.present, holds) }
+                let before = match holds {
+                    Some(c) => x.present.and_then(|p| self.needed(p, c, true)),
+                    None => x.present,
+                };
+                Split { value: x.value, present: self.terms.both(before, holds) }
             }
             Op::OrElse => self.or_else(args)?,
             Op::Reduce { op, axes, segment: None } => {
@@ -225,9 +230,12 @@ impl Normaliser<'_> {
             None
         } else {
             let yes = self.terms.truth(true);
-            let arms = vec![c.value, a.present.unwrap_or(yes), b.present.unwrap_or(yes)];
+            let then = a.present.and_then(|p| self.needed(p, c.value, true));
+            let otherwise = b.present.and_then(|p| self.needed(p, c.value, false));
+            let arms = vec![c.value, then.unwrap_or(yes), otherwise.unwrap_or(yes)];
             Some(self.terms.elem(ElemOp::Select, arms))
         };
+        let chosen = chosen.filter(|t| self.terms.get(*t).op != Op::Const(Const::Bool(true)));
         let present = match chosen {
             None => c.present,
             Some(chosen) => Some(self.terms.guarded(c.present, chosen)),
@@ -268,9 +276,10 @@ impl Normaliser<'_> {
         }
         let (at, end, zero) =
             (self.terms.index(sub.clone()), self.terms.index(size.clone()), self.terms.index(0.into()));
-        let above = (!is_natural(sub)).then(|| self.terms.elem(ElemOp::Le, vec![zero, at]));
-        let below = self.terms.elem(ElemOp::Lt, vec![at, end]);
-        self.terms.both(above, Some(below))
+        let above = (!self.is_nonnegative(sub, &[])).then(|| self.terms.elem(ElemOp::Le, vec![zero, at]));
+        let room = size.sub(sub).sub(&Index::int(1));
+        let below = (!self.is_nonnegative(&room, &[])).then(|| self.terms.elem(ElemOp::Lt, vec![at, end]));
+        self.terms.both(above, below)
     }
     fn reduction(&mut self, op: ReduceOp, axes: &[AxisId], x: Split) -> Result<Split, CompileError> {
         let value = match op {
@@ -320,19 +329,5 @@ impl Normaliser<'_> {
     }
     fn bug(&self, message: String) -> CompileError {
         CompileError::Bug { message, text: format!("{:#?}", self.source) }
-    }
-}
-
-/// Whether an expression is a sum of products of naturals.
-fn is_natural(index: &Index) -> bool {
-    index.terms().all(|(monomial, coefficient)| coefficient > 0 && monomial.iter().all(natural_atom))
-}
-
-fn natural_atom(atom: &Atom) -> bool {
-    match atom {
-        Atom::Dim(_) | Atom::Axis(_) | Atom::BitLength(_) => true,
-        Atom::Div(a, b) | Atom::Rem(a, b) | Atom::Min(a, b) => is_natural(a) && is_natural(b),
-        Atom::Max(a, b) => is_natural(a) || is_natural(b),
-        Atom::Param(_) | Atom::Read(..) => false,
     }
 }

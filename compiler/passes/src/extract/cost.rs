@@ -16,8 +16,9 @@ use sawmill_ir::graph::Repair;
 /// A loop over memory: which axes, after how many others.
 type Pass = (AxisSet, u32);
 
-/// The cost of `choice` in seconds, and the kernels it needs; `None` if a value depends on itself.
-pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<(f64, Vec<usize>)> {
+/// The cost of `choice` in seconds; `None` if a value depends on itself.
+pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<f64> {
+    let stored = tensors(space, choice);
     let mut kernels: Vec<usize> = Vec::new();
     let mut known = FxHashSet::default();
     for root in &space.roots {
@@ -29,7 +30,7 @@ pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<(f64
     let mut reads: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
     let mut at = 0;
     while at < kernels.len() {
-        let mut kernel = Kernel::new(space, choice, sizes, kernels[at], &space.roots);
+        let mut kernel = Kernel::new(space, choice, sizes, kernels[at], &stored);
         total += kernel.seconds()?;
         for read in &kernel.needs {
             if known.insert(*read) {
@@ -39,7 +40,32 @@ pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<(f64
         reads.insert(kernels[at], kernel.needs);
         at += 1;
     }
-    is_acyclic(&kernels, &reads).then_some((total, kernels))
+    is_acyclic(&kernels, &reads).then_some(total)
+}
+
+/// The classes that are tensors: roots, what is chosen to be stored, what views read.
+fn tensors(space: &Space, choice: &Choice) -> Vec<bool> {
+    let mut stored = choice.stored.clone();
+    space.roots.iter().for_each(|r| stored[*r] = true);
+    for (class, used) in used(space, choice).into_iter().enumerate() {
+        let form = space.form(choice, class);
+        if used && matches!(form.head, Head::View { .. }) {
+            stored[form.args[0]] = true;
+        }
+    }
+    stored
+}
+
+/// The classes that the plan reaches.
+pub(super) fn used(space: &Space, choice: &Choice) -> Vec<bool> {
+    let mut used = vec![false; space.classes.len()];
+    let mut open = space.roots.clone();
+    while let Some(class) = open.pop() {
+        if !std::mem::replace(&mut used[class], true) {
+            open.extend(&space.form(choice, class).args);
+        }
+    }
+    used
 }
 
 fn is_acyclic(kernels: &[usize], reads: &FxHashMap<usize, Vec<usize>>) -> bool {
@@ -68,7 +94,7 @@ struct Kernel<'a> {
     space: &'a Space,
     choice: &'a Choice,
     sizes: &'a Sizes,
-    roots: &'a [usize],
+    stored: &'a [bool],
     root: usize,
     grid: AxisSet,
     seconds: f64,
@@ -79,13 +105,13 @@ struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    fn new(space: &'a Space, choice: &'a Choice, sizes: &'a Sizes, root: usize, roots: &'a [usize]) -> Self {
+    fn new(space: &'a Space, choice: &'a Choice, sizes: &'a Sizes, root: usize, stored: &'a [bool]) -> Self {
         let grid = space.classes[root].free;
         Self {
             space,
             choice,
             sizes,
-            roots,
+            stored,
             root,
             grid,
             seconds: 0.0,
@@ -102,7 +128,7 @@ impl<'a> Kernel<'a> {
         Some(self.seconds + write + self.sizes.launch)
     }
     fn is_read(&self, class: usize) -> bool {
-        class != self.root && (self.choice.stored[class] || self.roots.contains(&class))
+        class != self.root && self.stored[class]
     }
     fn free(&self, class: usize) -> AxisSet {
         self.space.classes[class].free
@@ -182,11 +208,11 @@ impl<'a> Kernel<'a> {
             }
             Head::Proj => self.projection(class, form, pass, inside),
             Head::Elem(op) => {
-                self.elementwise(class, *op, form);
+                self.elementwise(class, *op, form, inside);
                 form.args.iter().try_for_each(|a| self.value(*a, pass, inside))
             }
             Head::Cast(_) | Head::Round(_) | Head::Component { .. } | Head::Fold { .. } => {
-                self.operations(self.free(class), 1.0);
+                self.operations(self.free(class), inside, 1.0);
                 form.args.iter().try_for_each(|a| self.value(*a, pass, inside))
             }
         }
@@ -215,30 +241,31 @@ impl<'a> Kernel<'a> {
             self.needs.push(class);
         }
     }
-    /// Times that something over `axes` is computed.
-    fn times(&self, axes: AxisSet) -> f64 {
-        self.sizes.volume(axes) * self.sizes.blocks(self.grid.minus(axes))
+    /// Times that something over `axes` is computed where `bound` are bound: an axis of the grid that is bound again is not
+    /// the grid's.
+    fn times(&self, axes: AxisSet, bound: AxisSet) -> f64 {
+        self.sizes.volume(axes) * self.sizes.blocks(self.grid.minus(axes.minus(bound)))
     }
-    fn operations(&mut self, axes: AxisSet, each: f64) {
-        self.seconds += self.times(axes) * each * self.sizes.op;
+    fn operations(&mut self, axes: AxisSet, bound: AxisSet, each: f64) {
+        self.seconds += self.times(axes, bound) * each * self.sizes.op;
     }
-    fn elementwise(&mut self, class: usize, op: ElemOp, form: &Form) {
+    fn elementwise(&mut self, class: usize, op: ElemOp, form: &Form, bound: AxisSet) {
         if op == ElemOp::Mul || op == ElemOp::Add {
-            let last = self.partial_products(form);
-            self.operations(last, 1.0);
+            let last = self.partial_products(form, bound);
+            self.operations(last, bound, 1.0);
         } else {
-            self.operations(self.free(class), weight(op));
+            self.operations(self.free(class), bound, weight(op));
         }
     }
     /// Charges a product but for its last operation, small operands first; the axes of that one.
-    fn partial_products(&mut self, form: &Form) -> AxisSet {
+    fn partial_products(&mut self, form: &Form, bound: AxisSet) -> AxisSet {
         let mut axes: Vec<AxisSet> = form.args.iter().map(|a| self.free(*a)).collect();
         axes.sort_by(|a, b| self.sizes.volume(*a).total_cmp(&self.sizes.volume(*b)).then(a.cmp(b)));
         let mut so_far = axes[0];
         for (at, next) in axes.iter().enumerate().skip(1) {
             so_far = so_far.union(*next);
             if at + 1 < axes.len() {
-                self.operations(so_far, 1.0);
+                self.operations(so_far, bound, 1.0);
             }
         }
         so_far
@@ -255,14 +282,14 @@ impl<'a> Kernel<'a> {
         let form = self.form(element);
         let product = op == ReduceOp::Sum && form.head == Head::Elem(ElemOp::Mul) && !self.is_read(element);
         if !product {
-            self.operations(self.free(class).union(over), 1.0);
+            self.operations(self.free(class).union(over), inner, 1.0);
             return self.value(element, pass, inner);
         }
         if self.seen.insert((element, pass)) {
-            self.partial_products(form);
+            self.partial_products(form, inner);
             form.args.iter().try_for_each(|a| self.value(*a, pass, inner))?;
         }
-        self.seconds += self.times(self.free(class).union(over)) * self.sizes.fma;
+        self.seconds += self.times(self.free(class).union(over), inner) * self.sizes.fma;
         Some(())
     }
     fn projection(&mut self, class: usize, form: &Form, pass: Option<Pass>, inside: AxisSet) -> Option<()> {
@@ -288,21 +315,21 @@ impl<'a> Kernel<'a> {
         if *repair != Repair::None {
             let phi = *operands.next()?;
             let steps = (self.sizes.volume(over) / BLOCK).ceil().max(1.0);
-            self.seconds += self.times(state) * steps * 2.0 * self.sizes.op;
-            self.seconds += self.times(self.free(phi)) * steps * weight(ElemOp::Exp) * self.sizes.op;
+            self.seconds += self.times(state, inner) * steps * 2.0 * self.sizes.op;
+            self.seconds += self.times(self.free(phi), inner) * steps * weight(ElemOp::Exp) * self.sizes.op;
         }
         let class = self.space.classes[element].free.minus(over);
         let product = *op == ReduceOp::Sum && self.form(element).head == Head::Elem(ElemOp::Mul);
         if product && self.seen.insert((element, pass)) {
             let form = self.form(element);
-            self.partial_products(form);
+            self.partial_products(form, inner);
             form.args.iter().try_for_each(|a| self.value(*a, pass, inner))?;
         } else if !product {
-            self.operations(class.union(over), 1.0);
+            self.operations(class.union(over), inner, 1.0);
             self.value(element, pass, inner)?;
         }
         if product {
-            self.seconds += self.times(class.union(over)) * self.sizes.fma;
+            self.seconds += self.times(class.union(over), inner) * self.sizes.fma;
         }
         Some(())
     }

@@ -4,7 +4,7 @@
 //! without them. Then one decision at a time is changed (the form of a class, whether it is stored) while the cost falls. All
 //! orders are fixed, ties keep what is there.
 
-use super::cost::cost;
+use super::cost::{cost, used};
 use super::sizes::{Sizes, weight};
 use super::space::{Choice, Form, Space};
 use crate::egraph::Head;
@@ -14,11 +14,11 @@ const ROUND_LIMIT: usize = 6;
 /// A change must save this share to be taken.
 const GAIN: f64 = 1e-9;
 
-/// The cheapest choice found, if every class has a form that depends on nothing cyclic.
-pub(super) fn search(space: &Space, sizes: &Sizes) -> Option<Choice> {
-    let starts = [true, false].map(|folds| start(space, sizes, folds));
+/// The cheapest choice found, if every class has a form that depends on nothing cyclic. `lets` were definitions.
+pub(super) fn search(space: &Space, sizes: &Sizes, lets: &[usize]) -> Option<Choice> {
     let mut best: Option<(f64, Choice)> = None;
-    for choice in starts.into_iter().flatten() {
+    for (folds, stored) in [(true, lets), (true, &[]), (false, lets)] {
+        let choice = start(space, sizes, folds, stored);
         let Some((seconds, choice)) = improve(space, sizes, choice) else { continue };
         if best.as_ref().is_none_or(|(least, _)| seconds < least * (1.0 - GAIN)) {
             best = Some((seconds, choice));
@@ -73,11 +73,26 @@ fn runs(space: &Space, choice: &Choice, class: usize, known: &mut Vec<Option<boo
     found
 }
 
-/// The form of each class that is cheapest as a tree.
-fn start(space: &Space, sizes: &Sizes, folds: bool) -> Option<Choice> {
+/// The form of each class that is cheapest as a tree, where those of `lets` that may be are stored.
+fn start(space: &Space, sizes: &Sizes, folds: bool, lets: &[usize]) -> Choice {
+    let mut choice = cheapest(space, sizes, folds, &vec![false; space.classes.len()]);
+    let may = storable(space, sizes, &choice);
+    let mut stored = vec![false; space.classes.len()];
+    lets.iter().filter(|l| may[**l]).for_each(|l| stored[*l] = true);
+    if !lets.is_empty() {
+        choice = cheapest(space, sizes, folds, &stored);
+    }
+    Choice { stored, ..choice }
+}
+
+/// The form of each class that is cheapest as a tree that ends at what is stored.
+fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool]) -> Choice {
     let count = space.classes.len();
     let mut best: Vec<f64> = vec![f64::INFINITY; count];
     let mut form = vec![usize::MAX; count];
+    let read = |class: usize, best: &[f64]| {
+        if stored[class] { best[class].min(sizes.volume(space.classes[class].free) * 4.0 * sizes.byte) } else { best[class] }
+    };
     loop {
         let mut changed = false;
         for class in (0..count).rev() {
@@ -87,7 +102,7 @@ fn start(space: &Space, sizes: &Sizes, folds: bool) -> Option<Choice> {
                 }
                 let below: f64 = match candidate.head {
                     Head::View { .. } => 0.0,
-                    _ => candidate.args.iter().map(|a| best[*a]).sum(),
+                    _ => candidate.args.iter().map(|a| read(*a, &best)).sum(),
                 };
                 let seconds = local(space, sizes, class, candidate) + below;
                 if seconds < best[class] * (1.0 - GAIN) {
@@ -100,12 +115,10 @@ fn start(space: &Space, sizes: &Sizes, folds: bool) -> Option<Choice> {
         }
     }
     // Forms that only folds reach have no cost without them; they are never used then.
-    for class in 0..count {
-        if form[class] == usize::MAX {
-            form[class] = 0;
-        }
+    for at in form.iter_mut().filter(|at| **at == usize::MAX) {
+        *at = 0;
     }
-    Some(Choice { form, stored: vec![false; count] })
+    Choice { form, stored: stored.to_vec() }
 }
 
 /// Folds are preferred, or not used.
@@ -137,10 +150,7 @@ fn local(space: &Space, sizes: &Sizes, class: usize, form: &Form) -> f64 {
 
 /// Changes decisions one at a time while that helps.
 fn improve(space: &Space, sizes: &Sizes, mut choice: Choice) -> Option<(f64, Choice)> {
-    let mut seconds = match cost(space, &choice, sizes) {
-        Some((seconds, _)) => seconds,
-        None => return None,
-    };
+    let mut seconds = cost(space, &choice, sizes)?;
     for _ in 0..ROUND_LIMIT {
         let before = seconds;
         for class in 0..space.classes.len() {
@@ -157,18 +167,6 @@ fn improve(space: &Space, sizes: &Sizes, mut choice: Choice) -> Option<(f64, Cho
     Some((seconds, choice))
 }
 
-/// The classes that the plan reaches.
-fn used(space: &Space, choice: &Choice) -> Vec<bool> {
-    let mut used = vec![false; space.classes.len()];
-    let mut open = space.roots.clone();
-    while let Some(class) = open.pop() {
-        if !std::mem::replace(&mut used[class], true) {
-            open.extend(&space.form(choice, class).args);
-        }
-    }
-    used
-}
-
 fn try_stored(space: &Space, sizes: &Sizes, class: usize, choice: &mut Choice, seconds: &mut f64) {
     let may = choice.stored[class] || storable(space, sizes, choice)[class];
     let count = space.classes.len();
@@ -177,7 +175,7 @@ fn try_stored(space: &Space, sizes: &Sizes, class: usize, choice: &mut Choice, s
     }
     choice.stored[class] = !choice.stored[class];
     match cost(space, choice, sizes) {
-        Some((less, _)) if less < *seconds * (1.0 - GAIN) => *seconds = less,
+        Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
         _ => choice.stored[class] = !choice.stored[class],
     }
 }
@@ -190,7 +188,7 @@ fn try_forms(space: &Space, sizes: &Sizes, class: usize, choice: &mut Choice, se
         }
         choice.form[class] = form;
         match cost(space, choice, sizes) {
-            Some((less, _)) if less < *seconds * (1.0 - GAIN) => *seconds = less,
+            Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
             _ => choice.form[class] = before,
         }
     }
