@@ -124,7 +124,7 @@ pub fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, LowerError> {
     }
     let mut function = b.finish().map_err(|e| LowerError::Bug(e.to_string()))?;
     function.scratch_bytes = scratch;
-    Ok(Lowered { function, remarks })
+    Ok(Lowered { function: vir::simplify(&function), remarks })
 }
 
 /// The element that holds a storage type in memory.

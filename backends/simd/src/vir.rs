@@ -20,6 +20,7 @@ mod parse;
 mod print;
 mod rules;
 mod scalar;
+mod simplify;
 mod types;
 mod verify;
 
@@ -30,5 +31,6 @@ pub use memory::Memory;
 pub use ops::{Group, Op, Rule};
 pub use parse::parse;
 pub use scalar::{bf16_from_f32, f16_from_f32, f32_from_bf16, f32_from_f16};
+pub use simplify::simplify;
 pub use types::{Class, Elem, Type};
 pub use verify::verify;

@@ -6,4 +6,5 @@ mod lowering;
 mod operations;
 mod plans;
 mod quality;
+mod speed;
 mod tiles;

@@ -62,7 +62,7 @@ impl Case {
     pub(crate) fn check(&self) -> Lowered {
         let kernel = &self.kernel;
         let text = print_kernel(kernel);
-        let arrays = self.arrays(kernel);
+        let arrays = arrays(kernel, &self.dims, self.seed, self.ints);
         let mut expected = arrays.clone();
         run_kernel(kernel, &self.dims, &mut expected, Precision::F32).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}\n{text}"));
@@ -74,30 +74,6 @@ impl Case {
             }
         }
         lowered
-    }
-
-    fn arrays(&self, kernel: &Kernel) -> Arena<MemId, Array> {
-        let mut random = Random(self.seed);
-        let one = |memory: &sawmill_ir::tile::Memory| {
-            let shape: Vec<usize> = memory.shape.iter().map(|n| size(n, &self.dims) as usize).collect();
-            let count = shape.iter().product();
-            let (low, high) = self.ints;
-            let float = |r: &mut Random| (r.next() >> 40) as f64 / f64::from(1 << 23) - 1.0;
-            let array = match memory.dtype {
-                DType::Bool => Array::bools(shape, &(0..count).map(|_| random.below(2) == 1).collect::<Vec<_>>()),
-                d if d.is_float() => {
-                    let values: Vec<f64> = (0..count).map(|_| f64::from(float(&mut random) as f32)).collect();
-                    Array::floats(d, shape, &values)
-                }
-                d => {
-                    let span = (high - low) as usize + 1;
-                    let values: Vec<i64> = (0..count).map(|_| low + random.below(span) as i64).collect();
-                    Array::ints(d, shape, &values)
-                }
-            };
-            array.expect("as many elements as the shape has")
-        };
-        kernel.memory.values().map(one).collect()
     }
 
     fn compare(
@@ -125,6 +101,30 @@ impl Case {
     }
 }
 
+/// Random arguments.
+pub(crate) fn arrays(kernel: &Kernel, dims: &[i64], seed: u64, (low, high): (i64, i64)) -> Arena<MemId, Array> {
+    let mut random = Random(seed);
+    let one = |memory: &sawmill_ir::tile::Memory| {
+        let shape: Vec<usize> = memory.shape.iter().map(|n| size(n, dims) as usize).collect();
+        let count = shape.iter().product();
+        let float = |r: &mut Random| (r.next() >> 40) as f64 / f64::from(1 << 23) - 1.0;
+        let array = match memory.dtype {
+            DType::Bool => Array::bools(shape, &(0..count).map(|_| random.below(2) == 1).collect::<Vec<_>>()),
+            d if d.is_float() => {
+                let values: Vec<f64> = (0..count).map(|_| f64::from(float(&mut random) as f32)).collect();
+                Array::floats(d, shape, &values)
+            }
+            d => {
+                let span = (high - low) as usize + 1;
+                let values: Vec<i64> = (0..count).map(|_| low + random.below(span) as i64).collect();
+                Array::ints(d, shape, &values)
+            }
+        };
+        array.expect("as many elements as the shape has")
+    };
+    kernel.memory.values().map(one).collect()
+}
+
 pub(crate) fn size(index: &Index, dims: &[i64]) -> i64 {
     let lookup = &mut |atom: &Atom, _: &[i64]| match atom {
         Atom::Dim(dim) => dims.get(dim.index()).copied(),
@@ -134,14 +134,14 @@ pub(crate) fn size(index: &Index, dims: &[i64]) -> i64 {
 }
 
 /// Arguments as bytes.
-struct Image {
+pub(crate) struct Image {
     regions: Vec<Vec<u8>>,
     shapes: Vec<Vec<usize>>,
     strides: Vec<Vec<i64>>,
 }
 
 impl Image {
-    fn of(kernel: &Kernel, arrays: &Arena<MemId, Array>, lay: Lay) -> Image {
+    pub(crate) fn of(kernel: &Kernel, arrays: &Arena<MemId, Array>, lay: Lay) -> Image {
         let mut image = Image { regions: Vec::new(), shapes: Vec::new(), strides: Vec::new() };
         for (id, memory) in kernel.memory.iter() {
             let array = &arrays[id];
@@ -160,7 +160,8 @@ impl Image {
         image
     }
 
-    fn run(&self, kernel: &Kernel, function: &vir::Function, dims: &[i64], machine: bool) -> Vec<Vec<f64>> {
+    /// Argument words but for addresses, and the number of blocks.
+    fn sizes(&self, kernel: &Kernel, dims: &[i64]) -> (Vec<u64>, u64) {
         let words = ArgWords::of(kernel);
         let mut args = vec![0_u64; words.count() as usize];
         for (id, _) in kernel.memory.iter() {
@@ -173,19 +174,34 @@ impl Image {
             args[words.dim(dim) as usize] = dims[dim.index()].cast_unsigned();
         }
         let blocks: i64 = kernel.grid.iter().map(|(_, n)| size(n, dims).max(0)).product();
+        (args, blocks as u64)
+    }
+    /// Argument words for machine code, and the number of blocks.
+    pub(crate) fn arguments(&mut self, kernel: &Kernel, dims: &[i64]) -> (Vec<u64>, u64) {
+        let words = ArgWords::of(kernel);
+        let (mut args, blocks) = self.sizes(kernel, dims);
+        for (id, region) in kernel.memory.keys().zip(self.regions.iter_mut()) {
+            args[words.pointer(id) as usize] = region.as_mut_ptr() as u64;
+        }
+        (args, blocks)
+    }
+
+    fn run(&self, kernel: &Kernel, function: &vir::Function, dims: &[i64], machine: bool) -> Vec<Vec<f64>> {
+        let words = ArgWords::of(kernel);
+        let (mut args, blocks) = self.sizes(kernel, dims);
         let mut regions = self.regions.clone();
         if machine {
             for (id, region) in kernel.memory.keys().zip(regions.iter_mut()) {
                 args[words.pointer(id) as usize] = region.as_mut_ptr() as u64;
             }
-            run_machine(function, &args, blocks as u64);
+            run_machine(function, &args, blocks);
         } else {
             let mut memory = Memory::default();
             let starts: Vec<u64> = regions.iter().map(|r| memory.alloc(r.clone())).collect();
             for (id, start) in kernel.memory.keys().zip(&starts) {
                 args[words.pointer(id) as usize] = *start;
             }
-            vir::interpret(function, &mut memory, &args, (0, blocks as u64), Options::default())
+            vir::interpret(function, &mut memory, &args, (0, blocks), Options::default())
                 .unwrap_or_else(|e| panic!("{e}\n{function}"));
             regions = starts.iter().map(|s| memory.contents(*s).to_vec()).collect();
         }

@@ -337,16 +337,18 @@ impl Lower<'_> {
         let tail = summed.iter().find(|(_, pos)| pos.count < pos.lanes).map(|(_, pos)| pos.count);
         let valid = tail.map(|count| self.valid_lanes(lanes, count));
         let mut next = accs.clone();
-        for (position, at) in block.iter().enumerate() {
-            let mut point = at.clone();
+        // Every other step goes through the rows backwards. On machines whose multiply-add overwrites a factor, sums move on
+        // by a register in each step; this way they come back.
+        let backwards = summed.iter().last().is_some_and(|(_, pos)| pos.offset / i64::from(pos.lanes) % 2 == 1);
+        let order: Vec<usize> = if backwards { (0..block.len()).rev().collect() } else { (0..block.len()).collect() };
+        for position in order {
+            let mut point = block[position].clone();
             for (axis, pos) in summed.iter() {
                 point = point.with(axis, pos);
             }
             match sum.kind {
                 Kind::Product { a, b, .. } => {
-                    let a = self.eval_lanes(a, &point, lanes);
-                    let b = self.eval_lanes(b, &point, lanes);
-                    next[position] = self.multiply_add(sum.dtype, a, b, accs[position]);
+                    next[position] = self.product(sum.dtype, (a, b), &point, lanes, accs[position]);
                 }
                 Kind::Fold { op, x } => {
                     let x = self.eval_lanes(x, &point, lanes);
@@ -368,6 +370,14 @@ impl Lower<'_> {
             Some(valid) => next.into_iter().zip(accs).map(|(new, old)| self.b.select(valid, new, old)).collect(),
             None => next,
         }
+    }
+    /// a * b + acc at a point; a factor that is one scalar for all lanes comes first, see `step`.
+    fn product(&mut self, dtype: DType, (a, b): (Value, Value), point: &Point, lanes: u8, acc: Val) -> Val {
+        let vector = |s: &Self, v: Value| point.lanes_of(s.axes(v)).is_some();
+        let (first, second) = if vector(self, a) && !vector(self, b) { (b, a) } else { (a, b) };
+        let first = self.eval_lanes(first, point, lanes);
+        let second = self.eval_lanes(second, point, lanes);
+        self.multiply_add(dtype, first, second, acc)
     }
     /// Positions along an axis as i64.
     fn place_along(&mut self, axis: AxisId, point: &Point, lanes: u8) -> Val {

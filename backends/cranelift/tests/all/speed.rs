@@ -1,0 +1,61 @@
+//! Rates of lowered kernels on one core, to read: `cargo test -p sawmill-cranelift --test all speed -- --ignored --nocapture`.
+
+use crate::lowering::{product, scores};
+use crate::tiles::{Image, Lay, arrays};
+use sawmill_cranelift::{Compiler, JitCode};
+use sawmill_ir::tile::Kernel;
+use sawmill_ir::tile::builder::Built;
+use sawmill_ir::target::Target;
+use sawmill_simd::lower::lower;
+use std::time::Instant;
+
+/// The best of several runs in seconds.
+fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
+    let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}"));
+    for remark in &lowered.remarks {
+        println!("  {remark}");
+    }
+    let compiler = Compiler::host().expect("this processor");
+    if std::env::var_os("SAWMILL_SHOW_ASSEMBLY").is_some() {
+        println!("{}\n{}", lowered.function, compiler.assembly_text(&lowered.function).expect("assembles"));
+    }
+    let start = Instant::now();
+    let code = JitCode::new(&compiler.compile(&lowered.function).expect("compiles")).expect("memory for code");
+    println!("  compiled in {:.1} ms, scratch {} KiB", start.elapsed().as_secs_f64() * 1e3, code.scratch_bytes() / 1024);
+    let mut image = Image::of(kernel, &arrays(kernel, dims, 7, (0, 255)), Lay::Dense);
+    let mut scratch = vec![0_u8; code.scratch_bytes() as usize + 64];
+    let aligned = scratch.as_mut_ptr().align_offset(64);
+    let (args, blocks) = image.arguments(kernel, dims);
+    let mut best = f64::INFINITY;
+    for _ in 0..7 {
+        let start = Instant::now();
+        // SAFETY: the same kernel is checked against the interpreter by the tests of this binary; arguments are as large as
+        // its shapes say.
+        unsafe { code.call(&args, 0, blocks, scratch.as_mut_ptr().add(aligned)) };
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_products() -> Built<()> {
+    for (bm, bn, bk) in [(64, 64, 64), (48, 64, 128), (64, 128, 64), (64, 64, 256), (32, 32, 32)] {
+        for transposed in [false, true] {
+            let seconds = best(&product(bm, bn, bk, transposed)?, &[512, 512, 512]);
+            println!("product {bm}x{bn}x{bk} transposed {transposed}: {:.1} GFLOP/s", 2.0 * 512_f64.powi(3) / seconds / 1e9);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_scores() -> Built<()> {
+    for (bi, bj) in [(64, 64), (32, 64), (64, 32), (96, 48)] {
+        let seconds = best(&scores(bi, bj, 64, 64)?, &[2048, 2048]);
+        let flops = 4.0 * 64.0 * 2048.0 * 2049.0 / 2.0;
+        println!("scores {bi}x{bj}: {:.1} GFLOP/s", flops / seconds / 1e9);
+    }
+    Ok(())
+}
