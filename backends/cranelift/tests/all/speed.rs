@@ -9,6 +9,13 @@ use sawmill_ir::target::Target;
 use sawmill_simd::lower::lower;
 use std::time::Instant;
 
+/// Seconds that this thread has been running.
+fn on_cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds: f64 = text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+    nanoseconds * 1e-9
+}
+
 /// The best of several runs in seconds.
 fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
     let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}"));
@@ -27,12 +34,12 @@ fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
     let aligned = scratch.as_mut_ptr().align_offset(64);
     let (args, blocks) = image.arguments(kernel, dims);
     let mut best = f64::INFINITY;
-    for _ in 0..7 {
-        let start = Instant::now();
+    for _ in 0..15 {
+        let start = on_cpu();
         // SAFETY: the same kernel is checked against the interpreter by the tests of this binary; arguments are as large as
         // its shapes say.
         unsafe { code.call(&args, 0, blocks, scratch.as_mut_ptr().add(aligned)) };
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(on_cpu() - start);
     }
     best
 }
