@@ -7,6 +7,7 @@
 
 pub mod ast;
 pub mod check;
+pub mod closure;
 pub mod errors;
 pub mod expand;
 pub mod parse;

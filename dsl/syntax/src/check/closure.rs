@@ -40,6 +40,7 @@ impl Elab<'_> {
             }
         }
         self.in_closure = true;
+        self.param_ranges = given.iter().map(|(_, range)| range.clone()).collect();
         let before = std::mem::replace(&mut self.guarded, false);
         let value = self.value(&closure.body);
         self.present(&value, "the result of a closure");
@@ -146,6 +147,9 @@ impl Elab<'_> {
 
     /// The range of a bare index, over dims.
     fn range_of(&self, index: &Index) -> Option<(Index, Index)> {
+        if let Some(Atom::Param(number)) = index.as_atom() {
+            return self.param_ranges.get(*number as usize).cloned().flatten();
+        }
         let axis = index.as_axis()?;
         let extent = self.function.axes[axis].extent.clone();
         extent.axes().is_empty().then(|| (Index::int(0), extent))

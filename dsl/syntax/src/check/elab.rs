@@ -60,6 +60,8 @@ pub(crate) struct Elab<'a> {
     pub(crate) guarded: bool,
     /// Inside the body of a closure.
     pub(crate) in_closure: bool,
+    /// Ranges of the parameters of that closure.
+    pub(crate) param_ranges: Vec<Option<(Index, Index)>>,
     /// The axes of the loops around this point.
     pub(crate) loops: Vec<AxisId>,
     /// What a closure from Rust captured.
@@ -92,6 +94,7 @@ impl<'a> Elab<'a> {
             closures: Vec::new(),
             guarded: false,
             in_closure: false,
+            param_ranges: Vec::new(),
             loops: Vec::new(),
             captures: Vec::new(),
             pushed: BTreeSet::new(),

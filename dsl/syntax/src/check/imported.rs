@@ -2,6 +2,7 @@
 
 use super::closure::Given;
 use super::elab::Elab;
+use super::format::check_format;
 use super::items::{Callable, Items};
 use super::show;
 use crate::ast::{File, ItemKind, Name, Range};
@@ -29,7 +30,11 @@ pub fn check_imported(file: &File, given: &[Vec<(Name, Option<Range>)>], items: 
                 let callable = Callable { heading, params, outputs, given };
                 items.functions.insert(signature.name.text.clone(), callable);
             }
-            ItemKind::Function(_) | ItemKind::Format(_) | ItemKind::Use(_) => {}
+            ItemKind::Format(format) => {
+                let checked = check_format(items, format, errors);
+                items.formats.extend(checked.map(|checked| (format.name.text.clone(), checked)));
+            }
+            ItemKind::Function(_) | ItemKind::Use(_) => {}
         }
     }
 }

@@ -17,6 +17,9 @@ impl Elab<'_> {
             self.bare_uses(&index.name.text, body, &mut found);
         }
         let Some((first, place)) = found.first().cloned() else {
+            if bodies.iter().any(|body| self.mentions_poison(body)) {
+                return None;
+            }
             let letter = index.name.text.to_uppercase();
             let is_dim = matches!(self.scope.get(&letter).map(|e| &e.binding), Some(Binding::Dim(_)));
             let dim = if is_dim { letter } else { "N".into() };
@@ -33,6 +36,16 @@ impl Elab<'_> {
             }
         }
         Some(first)
+    }
+
+    /// A name that is left of an error occurs: what it would have told is unknown.
+    fn mentions_poison(&self, expr: &Expr) -> bool {
+        if let ExprKind::Name(name) = &expr.kind {
+            return self.scope.get(&name.text).is_none_or(|entry| matches!(entry.binding, Binding::Poison));
+        }
+        let mut found = false;
+        for_each_part(expr, &mut |part| found |= self.mentions_poison(part), "");
+        found
     }
 
     fn bare_uses(&self, name: &str, expr: &Expr, found: &mut Vec<(Index, Loc)>) {

@@ -11,8 +11,10 @@ mod compact;
 mod elab;
 mod exact;
 mod expr;
+mod format;
 mod formula;
 mod function;
+mod host;
 mod imported;
 mod infer;
 mod items;
@@ -30,11 +32,13 @@ mod signature;
 mod stmt;
 mod value;
 
+pub use host::{AtLeast, Resolved, check_host_closure};
 pub use imported::{check_imported, describe_given};
 pub use items::{Callable, Items, Output, Parameter, ParameterKind};
 
 use crate::ast::{File, Function, ItemKind, Name};
 use crate::errors::{Diagnostic, Diagnostics, Problem};
+use format::check_format;
 use function::check_function;
 use sawmill_ir::graph::Function as IrFunction;
 use std::collections::BTreeMap;
@@ -72,8 +76,11 @@ pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
                 }
             }
             ItemKind::Format(format) => {
-                let problem = Problem::NotBuilt { what: "`format`".into() };
-                errors.report(format.name.loc(), problem);
+                if distinct(&format.name, &mut names, &mut errors)
+                    && let Some(checked) = check_format(&block.items, format, &mut errors)
+                {
+                    block.items.formats.insert(format.name.text.clone(), checked);
+                }
             }
             ItemKind::Extern(signature) => {
                 errors.report(signature.name.loc(), Problem::NotBuilt { what: "`extern`".into() });

@@ -125,6 +125,8 @@ fn about(known: &dyn Known, atom: &Atom, facts: &mut Vec<Index>, choices: &mut V
         Atom::Div(e, m) if at_least_one(known, m, facts) => {
             facts.push(e.sub(&m.mul(&this)));
             facts.push(m.mul(&this).add(m).sub(&one).sub(e));
+            let bounds = quotient_bounds(&this, e, m, facts);
+            facts.extend(bounds);
         }
         Atom::Rem(e, m) if at_least_one(known, m, facts) => {
             let quotient = Index::atom(Atom::Div(e.clone(), m.clone()));
@@ -153,6 +155,22 @@ fn about(known: &dyn Known, atom: &Atom, facts: &mut Vec<Index>, choices: &mut V
         }
         Atom::Axis(_) | Atom::Div(..) | Atom::Rem(..) => {}
     }
+}
+
+/// `e / m <= x / m - 1` for every fact `e <= x - 1` of which `m` divides the `x`; `e / m >= 0` for every `e >= 0`.
+fn quotient_bounds(quotient: &Index, e: &Index, m: &Index, facts: &[Index]) -> Vec<Index> {
+    let mut bounds = Vec::new();
+    for fact in facts {
+        let above = fact.add(e).add(&Index::int(1));
+        let whole = above.rem(m).as_int() == Some(0);
+        if whole && above.terms().count() + e.terms().count() <= fact.terms().count() + 2 {
+            bounds.push(above.div(m).sub(&Index::int(1)).sub(quotient));
+        }
+        if fact == e {
+            bounds.push(quotient.clone());
+        }
+    }
+    bounds
 }
 
 /// A divisor is at least 1: by its kind, or because a product of dims with it is.
@@ -277,16 +295,18 @@ fn contradictory(facts: &[Index]) -> bool {
     }
 }
 
-/// The variable whose elimination adds the fewest rows.
+/// The variable whose elimination loses nothing on integers (all its coefficients are 1 or -1), then the one that adds the
+/// fewest rows.
 fn cheapest(rows: &BTreeSet<Row>) -> Option<usize> {
-    let mut count: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    let mut count: BTreeMap<usize, (bool, usize, usize)> = BTreeMap::new();
     for row in rows {
         for (variable, coefficient) in &row.coefficients {
             let entry = count.entry(*variable).or_default();
-            if *coefficient > 0 { entry.0 += 1 } else { entry.1 += 1 }
+            entry.0 |= coefficient.abs() != 1;
+            if *coefficient > 0 { entry.1 += 1 } else { entry.2 += 1 }
         }
     }
-    count.into_iter().min_by_key(|(_, (lower, upper))| lower * upper).map(|(variable, _)| variable)
+    count.into_iter().min_by_key(|(_, (lossy, lower, upper))| (*lossy, lower * upper)).map(|(variable, _)| variable)
 }
 
 fn eliminate(rows: BTreeSet<Row>, variable: usize) -> BTreeSet<Row> {

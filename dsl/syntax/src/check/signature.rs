@@ -249,7 +249,7 @@ impl Elab<'_> {
         }
     }
 
-    fn input(&mut self, name: &str, elem: Elem, shape: Vec<Index>, input: Input) -> TensorId {
+    pub(crate) fn input(&mut self, name: &str, elem: Elem, shape: Vec<Index>, input: Input) -> TensorId {
         let bounds = input.promise.clone();
         let tensor = Tensor { name: name.to_string(), elem, shape, kind: TensorKind::Input(input) };
         let id = self.function.tensors.push(tensor);
@@ -300,7 +300,7 @@ impl Elab<'_> {
         }
     }
 
-    fn shape(&mut self, axes: &[Expr]) -> Option<Vec<Index>> {
+    pub(crate) fn shape(&mut self, axes: &[Expr]) -> Option<Vec<Index>> {
         let sizes: Vec<Option<Index>> = axes.iter().map(|axis| self.size(axis)).collect();
         sizes.into_iter().collect()
     }

@@ -5,7 +5,7 @@ use super::formula::Formula;
 use super::infer::mentions;
 use super::read::Base;
 use super::reduce::Bound;
-use super::scope::{Binding, Role, similar};
+use super::scope::{Binding, Record, Role, similar};
 use super::value::{Ty, Value};
 use crate::ast::{BinaryOp, Bind, Expr, ExprKind, Index as BoundIndex, Name, Place, Stmt, Subscript};
 use crate::errors::{Diagnostic, Loc, Problem};
@@ -110,7 +110,10 @@ impl Elab<'_> {
             self.poison_name(&place.name, assign);
             return;
         };
-        if !written && matches!(target, Target::Let(None)) && self.alias(&place.name, value) {
+        if !written
+            && matches!(target, Target::Let(None))
+            && (self.alias(&place.name, value) || self.bundle(&place.name, value))
+        {
             return;
         }
         let Some((indices, value)) = self.opened(&place.name, indices, written, value) else {
@@ -216,6 +219,29 @@ impl Elab<'_> {
         };
         self.entries_in_range(value);
         self.scope.add(name, Role::Let, binding);
+        true
+    }
+
+    /// `let a = f(..);` for several outputs: `a.o`, `a.lse`.
+    fn bundle(&mut self, name: &Name, value: &Expr) -> bool {
+        let ExprKind::Call(callee, _) = &value.kind else { return false };
+        let Some(callee) = self.items.functions.get(&callee.text).filter(|callee| callee.outputs.len() > 1) else {
+            return false;
+        };
+        // No name of a tensor or record can be this one.
+        let prefix = format!("{}'{}", name.text, self.function.tensors.len());
+        for output in &callee.outputs {
+            let output = Name { text: output.name.clone(), span: name.span };
+            let kind = ExprKind::Member(Box::new(value.clone()), output.clone());
+            let member = Expr { loc: value.loc, kind };
+            let Some((indices, member)) = self.opened(&output, Vec::new(), false, &member) else { continue };
+            let text = format!("{}.{}", name.text, output.text);
+            if let Some(Binding::Tensor(id)) = self.elements(&text, &Target::Let(None), &indices, &member, &[]) {
+                self.fields.insert(format!("{prefix}.{}", output.text), id);
+            }
+        }
+        let record = Record { prefix, ty: callee.heading.name.clone(), at: Vec::new(), len: None };
+        self.scope.add(name, Role::Let, Binding::Record(record));
         true
     }
 

@@ -343,8 +343,14 @@ impl Parser {
         if content.is_empty() {
             return Err(expected(&content, "a Rust expression", "write `{window}`"));
         }
-        let number = u32::try_from(captures.len()).expect("invariant: fewer captures than tokens");
-        captures.push(super::tokens::skip_rest(&content));
+        let captured = super::tokens::skip_rest(&content);
+        let text = captured.to_string();
+        let known = captures.iter().position(|other| other.to_string() == text);
+        let number = known.unwrap_or_else(|| {
+            captures.push(captured);
+            captures.len() - 1
+        });
+        let number = u32::try_from(number).expect("invariant: fewer captures than tokens");
         Ok(make(loc, ExprKind::Capture(number)))
     }
 
