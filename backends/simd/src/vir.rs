@@ -21,6 +21,7 @@ mod print;
 mod rules;
 mod scalar;
 mod simplify;
+mod tidy;
 mod types;
 mod verify;
 
@@ -32,5 +33,6 @@ pub use ops::{Group, Op, Rule};
 pub use parse::parse;
 pub use scalar::{bf16_from_f32, f16_from_f32, f32_from_bf16, f32_from_f16};
 pub use simplify::simplify;
+pub use tidy::tidy;
 pub use types::{Class, Elem, Type};
 pub use verify::verify;

@@ -173,10 +173,12 @@ impl Emitter<'_, '_> {
     fn copy_elements(&mut self, from: Place, to: Place, ty: Type, count_value: ir::Value) {
         let bytes = i64::from(stored(ty).elem.bytes());
         let element = clif(stored(ty).with_lanes(1));
+        let zero = self.b.ins().iconst(types::I64, 0);
+        // A negative count times the element's size might come out positive.
+        let count_value = self.b.ins().smax(count_value, zero);
         let end = self.b.ins().imul_imm_s(count_value, bytes);
         let [turn, exit] = [0; 2].map(|_| self.b.create_block());
         let at = self.b.append_block_param(turn, types::I64);
-        let zero = self.b.ins().iconst(types::I64, 0);
         let runs = self.b.ins().icmp(IntCC::SignedLessThan, zero, end);
         self.b.ins().brif(runs, turn, &[BlockArg::Value(zero)], exit, &[]);
         self.b.switch_to_block(turn);

@@ -30,7 +30,8 @@ impl Buffer {
         self.bytes[index * width..][..width].iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte))
     }
 
-    fn difference(&self, other: &Buffer) -> Option<usize> {
+    /// The first element that differs.
+    pub(crate) fn difference(&self, other: &Buffer) -> Option<usize> {
         let is_nan = |bits: u64| match self.elem {
             Elem::F32 => f32::from_bits(bits as u32).is_nan(),
             Elem::F64 => f64::from_bits(bits).is_nan(),

@@ -5,6 +5,7 @@ mod harness;
 mod lowering;
 mod operations;
 mod plans;
+mod programs;
 mod quality;
 mod speed;
 mod tiles;

@@ -194,6 +194,14 @@ macro_rules! define_ops {
                 match self { $($(Op::$variant => $doc,)*)* }
             }
 
+            /// Whether the operation reads or writes memory, and so has to keep its place.
+            pub fn touches_memory(self) -> bool {
+                matches!(
+                    self.rule(),
+                    Rule::Load | Rule::Store | Rule::LoadPart | Rule::StorePart | Rule::Gather | Rule::Scatter
+                )
+            }
+
             /// The operation called `name` in text.
             pub fn from_mnemonic(name: &str) -> Option<Op> {
                 Op::ALL.iter().copied().find(|op| op.mnemonic() == name)
