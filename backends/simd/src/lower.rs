@@ -23,7 +23,7 @@ mod scalar;
 mod store;
 
 use crate::abi::ArgWords;
-use crate::vir::{self, Builder, Elem, Val};
+use crate::vir::{self, Builder, Elem, Val, tidy};
 use layout::{Buffer, Place, Point};
 use plan::Plan;
 use rustc_hash::FxHashMap;
@@ -122,7 +122,7 @@ pub fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, LowerError> {
     if let Some(defect) = defect {
         return Err(LowerError::Bug(format!("{}: {defect}", kernel.name)));
     }
-    let mut function = b.finish().map_err(|e| LowerError::Bug(e.to_string()))?;
+    let mut function = tidy(&b.finish().map_err(|e| LowerError::Bug(e.to_string()))?);
     function.scratch_bytes = scratch;
     Ok(Lowered { function: vir::simplify(&function), remarks })
 }
