@@ -23,7 +23,7 @@ mod scalar;
 mod store;
 
 use crate::abi::ArgWords;
-use crate::vir::{self, Builder, Elem, Val, tidy};
+use crate::vir::{self, Builder, Elem, Val};
 use layout::{Buffer, Place, Point};
 use plan::Plan;
 use rustc_hash::FxHashMap;
@@ -122,9 +122,9 @@ pub fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, LowerError> {
     if let Some(defect) = defect {
         return Err(LowerError::Bug(format!("{}: {defect}", kernel.name)));
     }
-    let mut function = tidy(&b.finish().map_err(|e| LowerError::Bug(e.to_string()))?);
+    let mut function = b.finish().map_err(|e| LowerError::Bug(e.to_string()))?;
     function.scratch_bytes = scratch;
-    Ok(Lowered { function: vir::simplify(&function), remarks })
+    Ok(Lowered { function: vir::tidy(&function), remarks })
 }
 
 /// The element that holds a storage type in memory.

@@ -3,7 +3,8 @@
 //! In: a verified function. Out: a function with the same effects, bit for bit, verified by construction. Method: one
 //! walk that builds the function anew. An operation without effects is simplified, looked up among the values in scope
 //! (value numbering over the dominator tree, which here is the nesting of blocks), and placed outside of every loop that
-//! does not change its operands. Memory accesses stay where they are and in order. Operations never trap, so moving one
+//! does not change its operands. Memory accesses stay where they are and in order, but for argument
+//! words, which nobody writes. Operations never trap, so moving one
 //! out of a branch is allowed; it is done only where that leaves a loop too.
 //!
 //! Constants are not values of the whole function: each block has its own copy before the first use, because a vector
@@ -123,7 +124,7 @@ impl Tidy<'_> {
             match inst.op {
                 Op::For => self.for_loop(inst),
                 Op::If => self.if_else(inst),
-                op if op.touches_memory() => self.access(inst),
+                op if op.touches_memory() && !self.reads_argument(inst) => self.access(inst),
                 _ => {
                     let ty = old.ty(inst.results[0]);
                     let args = self.mapped(&inst.args);
@@ -132,6 +133,12 @@ impl Tidy<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the instruction reads an argument word: nobody writes those, so the place does not matter.
+    fn reads_argument(&self, inst: &Inst) -> bool {
+        let args = self.old.block(Function::ENTRY).params[0];
+        inst.op == Op::Load && inst.args == [args]
     }
 
     fn for_loop(&mut self, inst: &Inst) {
