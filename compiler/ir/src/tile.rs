@@ -10,6 +10,7 @@
 //! scalars. Reading outside of a memory's extents gives the load's pad; storing outside does nothing.
 
 pub mod builder;
+mod compact;
 #[cfg(feature = "interp")]
 pub mod interp;
 mod op;

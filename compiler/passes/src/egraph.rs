@@ -14,7 +14,7 @@ mod make;
 mod node;
 mod saturate;
 
-pub(crate) use axes::{AxisSet, Axes};
+pub(crate) use axes::{Axes, AxisSet};
 pub(crate) use build::{Block, build};
 pub(crate) use make::{add, constant, elem, exact, float_of, negation, nodes_of, product, sum};
 pub(crate) use node::{AxisList, Head, Map, Node, ReadAt};

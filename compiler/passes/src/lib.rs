@@ -8,12 +8,15 @@ mod egraph;
 mod explain;
 mod extract;
 pub mod link;
+mod lower;
 mod normalise;
 mod optimise;
 mod rules;
+mod schedule;
 
 pub use egraph::{StageReport, StopReason};
 pub use explain::{Derivation, Step};
+pub use lower::lower;
 pub use normalise::normalise;
 pub use optimise::{Optimised, optimise, optimise_explained};
 pub use rules::Contract;

@@ -8,8 +8,8 @@
 //! other and may run as one kernel.
 
 use crate::egraph::{self, Block, StageReport};
-use crate::extract::{self, BlockPlan, Dag, Emitter, PlannedRoot, Sizes};
 use crate::explain::Derivation;
+use crate::extract::{self, BlockPlan, Dag, Emitter, PlannedRoot, Sizes};
 use crate::rules;
 use egg::Id;
 use sawmill_ir::backend::CompileError;
@@ -64,12 +64,7 @@ impl<'a> Pass<'a> {
         let function = emitter.finish(body)?;
         Ok(Optimised { function, stages: self.stages, derivations: self.derivations })
     }
-    fn block(
-        &mut self,
-        body: &[Stmt],
-        outer: &[AxisId],
-        emitter: &mut Emitter<'_>,
-    ) -> Result<Vec<Stmt>, CompileError> {
+    fn block(&mut self, body: &[Stmt], outer: &[AxisId], emitter: &mut Emitter<'_>) -> Result<Vec<Stmt>, CompileError> {
         let mut block = egraph::build(self.function, body, outer, &self.stored)?;
         let (dag, named) = self.plan(&mut block)?;
         let roots = block.roots.iter().zip(&dag.roots);

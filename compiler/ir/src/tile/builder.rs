@@ -49,6 +49,11 @@ pub struct LoopHead {
     pub carries: Vec<Value>,
 }
 
+/// Open regions that were taken away for a while.
+#[derive(Debug)]
+#[must_use]
+pub struct Suspended(Vec<Vec<Inst>>);
+
 /// What a build step gives.
 pub type Built<T> = Result<T, BuildError>;
 
@@ -233,6 +238,15 @@ impl KernelBuilder {
     pub fn close_region<E>(&mut self, yields: Result<Vec<Value>, E>) -> Result<Region, E> {
         let insts = if self.open.len() > 1 { self.open.pop() } else { None };
         Ok(Region { insts: insts.unwrap_or_default(), yields: yields? })
+    }
+    /// Takes away the regions that are open inside of the outermost `keep` ones: what is added until they are given back by
+    /// [`KernelBuilder::resume`] comes before the loop or branch that is open there.
+    pub fn suspend(&mut self, keep: usize) -> Suspended {
+        Suspended(self.open.split_off(self.open.len().min(keep.max(1))))
+    }
+    /// Gives back what [`KernelBuilder::suspend`] took away.
+    pub fn resume(&mut self, regions: Suspended) {
+        self.open.extend(regions.0);
     }
     /// A choice by a scalar between two closed regions.
     pub fn choose(&mut self, condition: Value, then: Region, otherwise: Region) -> Built<Vec<Value>> {

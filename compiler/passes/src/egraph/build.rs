@@ -146,8 +146,7 @@ impl Builder<'_> {
 
     fn term(&mut self, id: TermId, scope: &Scope) -> Result<Id, CompileError> {
         let free = self.free_axes(id);
-        let env: Vec<(AxisId, Index)> =
-            free.iter().filter_map(|a| scope.env.get(a).map(|i| (*a, i.clone()))).collect();
+        let env: Vec<(AxisId, Index)> = free.iter().filter_map(|a| scope.env.get(a).map(|i| (*a, i.clone()))).collect();
         let key = (id, env, scope.holds.clone(), scope.guarded);
         if let Some(done) = self.memo.get(&key) {
             return Ok(*done);

@@ -40,14 +40,8 @@ impl<'a> Emitter<'a> {
             ..Function::default()
         };
         let names = source.tensors.values().map(|t| t.name.clone()).collect();
-        let mut emitter = Self {
-            source,
-            out,
-            terms: Terms::default(),
-            tensors: BTreeMap::new(),
-            loops: BTreeMap::new(),
-            names,
-        };
+        let mut emitter =
+            Self { source, out, terms: Terms::default(), tensors: BTreeMap::new(), loops: BTreeMap::new(), names };
         emitter.out.params.clear();
         for param in &source.params {
             let sawmill_ir::graph::Param::Tensor(tensor) = param else {
@@ -96,9 +90,7 @@ impl<'a> Emitter<'a> {
     fn outer(&self, index: &Index) -> Index {
         index.substitute(&mut |atom| match atom {
             Atom::Axis(axis) => self.loops.get(axis).map(|a| Index::axis(*a)),
-            Atom::Read(tensor, subs) => {
-                self.tensors.get(tensor).map(|t| Index::atom(Atom::Read(*t, subs.clone())))
-            }
+            Atom::Read(tensor, subs) => self.tensors.get(tensor).map(|t| Index::atom(Atom::Read(*t, subs.clone()))),
             _ => None,
         })
     }

@@ -71,12 +71,9 @@ pub(super) struct Reduction {
 /// The node as a reduction.
 pub(super) fn as_reduction(node: &Node) -> Option<Reduction> {
     match &node.head {
-        Head::Reduce { op, axes, .. } => Some(Reduction {
-            op: *op,
-            axes: axes.set(),
-            element: node.args[0],
-            condition: node.args.get(1).copied(),
-        }),
+        Head::Reduce { op, axes, .. } => {
+            Some(Reduction { op: *op, axes: axes.set(), element: node.args[0], condition: node.args.get(1).copied() })
+        }
         _ => None,
     }
 }

@@ -1,3 +1,4 @@
 //! Tests of the passes.
 
+mod lowering;
 mod plans;

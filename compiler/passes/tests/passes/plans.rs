@@ -17,11 +17,11 @@ fn plan(text: &str) -> Function {
     plan
 }
 
-const MATMUL: &str = "fn f<M, N, const K = 64>(a: f32[M, K], b: f32[K, N]) -> (c) {
+pub(crate) const MATMUL: &str = "fn f<M, N, const K = 64>(a: f32[M, K], b: f32[K, N]) -> (c) {
     let c[i in M, j in N] = sum[k in K](mul(a[i, k], b[k, j]));
 }";
 
-const ATTENTION: &str = "fn f<B, H, M, S, T, const D = 64>(
+pub(crate) const ATTENTION: &str = "fn f<B, H, M, S, T, const D = 64>(
     q: f32[B, H, S, D], k: f32[B, M, T, D], v: f32[B, M, T, D],
 ) -> (o, lse) where H % M == 0 {
     let z[b in B, h in H, i in S, j in T] = where(mul(sum[d in D](mul(q[b, h, i, d], k[b, h / 4, j, d])), 0.125), le(#j, #(i + T - S)));

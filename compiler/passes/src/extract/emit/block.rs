@@ -165,12 +165,7 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
         new
     }
     /// Fresh axes in the given order, and the term over them. `kernel` is the stored term, `node` what is written for it.
-    fn value(
-        &mut self,
-        kernel: usize,
-        node: usize,
-        order: &[AxisId],
-    ) -> Result<(Vec<AxisId>, TermId), CompileError> {
+    fn value(&mut self, kernel: usize, node: usize, order: &[AxisId]) -> Result<(Vec<AxisId>, TermId), CompileError> {
         let mut env = self.outer_env();
         let fresh = self.bind(order, &mut env)?;
         let value = Kernel::new(self, kernel, env).value(node)?;

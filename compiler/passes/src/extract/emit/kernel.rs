@@ -264,7 +264,8 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
             args.sort_by_key(|a| (self.block.keys[*a], *a));
         }
         let negative = |k: &Self, a: usize| k.head(a) == Head::Elem(ElemOp::Neg) && !k.is_read(a);
-        let (minus, plus): (Vec<usize>, Vec<usize>) = args.iter().partition(|a| op == ElemOp::Add && negative(self, **a));
+        let (minus, plus): (Vec<usize>, Vec<usize>) =
+            args.iter().partition(|a| op == ElemOp::Add && negative(self, **a));
         if minus.is_empty() || plus.is_empty() {
             let args = args.iter().map(|a| self.term(*a, scope)).collect::<Result<_, _>>()?;
             return Ok(self.block.emitter.terms.elem(op, args));

@@ -1,0 +1,361 @@
+//! Reductions and folds: axes that fit one tile are combined at once, the others in loops over tiles that carry the state.
+//!
+//! A fold's step takes a whole tile: components are combined in the order in which they read each other's new value, and a
+//! state is repaired once per tile, not where nothing was folded yet (what it depends on is still the identity). This is a
+//! reading of the fold: its components form a monoid, so any grouping of elements gives the same value up to rounding.
+
+use super::emit::{Emit, Scope, State};
+use super::phase::Guard;
+use super::{Lowered, Stop};
+use sawmill_ir::dtype::DType;
+use sawmill_ir::elem::{ElemOp, ReduceOp};
+use sawmill_ir::graph::{Component, Const, Op, Repair, TermId};
+use sawmill_ir::index::{AxisId, Index};
+use sawmill_ir::tile::{self, Type, Value};
+use std::collections::BTreeSet;
+
+/// One folded value.
+#[derive(Clone, Copy)]
+pub(super) struct Folded {
+    pub(super) op: ReduceOp,
+    /// What is combined where its condition holds.
+    pub(super) element: TermId,
+    pub(super) condition: Option<TermId>,
+    repair: Option<(Repair, TermId)>,
+}
+
+/// What the elements of a step are combined over, and what must be excluded.
+#[derive(Clone, Default)]
+pub(super) struct Step {
+    /// Summed tile axes.
+    pub(super) over: Vec<tile::AxisId>,
+    /// Summed graph axes whose tiles may pass the end, and when.
+    pub(super) bounds: Vec<(AxisId, Guard)>,
+    /// When conditions apply.
+    pub(super) masked: Option<Guard>,
+}
+
+/// A loop's body: the step, the carries; gives the next ones.
+type Body<'b, 'a> = &'b mut dyn FnMut(&mut Emit<'a>, &Step, &[Value]) -> Lowered<Vec<Value>>;
+
+impl<'a> Emit<'a> {
+    /// The reduction of `element` over `axes`.
+    pub(super) fn reduction(&mut self, op: ReduceOp, axes: &[AxisId], element: TermId) -> Lowered<Value> {
+        let folded = self.folded(op, element, None);
+        if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) {
+            return self.extremum(axes, folded);
+        }
+        Ok(self.fold_all(axes, &[folded])?[0])
+    }
+
+    /// The components of a fold.
+    pub(super) fn fold(&mut self, axes: &[AxisId], components: &[Component], args: &[TermId]) -> Lowered<Vec<Value>> {
+        let (elements, mut repairs) = args.split_at(components.len().min(args.len()));
+        let mut folded = Vec::new();
+        for (component, element) in components.iter().zip(elements) {
+            let mut repair = None;
+            if component.repair != Repair::None {
+                let (first, rest) =
+                    repairs.split_first().ok_or_else(|| Stop::Bug("a repair without operand".to_owned()))?;
+                repair = Some((component.repair, *first));
+                repairs = rest;
+            }
+            folded.push(self.folded(component.op, *element, repair));
+        }
+        if folded.len() != components.len() || !folded.iter().all(|f| combine(f.op).is_some()) {
+            return Err(Stop::Unsupported("a fold of positions".to_owned()));
+        }
+        self.fold_all(axes, &folded)
+    }
+
+    fn folded(&self, op: ReduceOp, element: TermId, repair: Option<(Repair, TermId)>) -> Folded {
+        let term = &self.program.function.terms[element];
+        match term.op {
+            Op::Where => Folded { op, element: term.args[0], condition: Some(term.args[1]), repair },
+            _ => Folded { op, element, condition: None, repair },
+        }
+    }
+
+    fn fold_all(&mut self, axes: &[AxisId], folded: &[Folded]) -> Lowered<Vec<Value>> {
+        let order = self.order(folded)?;
+        let mut depends: Vec<BTreeSet<AxisId>> = vec![BTreeSet::new(); folded.len()];
+        for at in &order {
+            let of = folded[*at];
+            let mut free = BTreeSet::new();
+            for term in [Some(of.element), of.condition, of.repair.map(|r| r.1)].into_iter().flatten() {
+                let fact = self.program.facts.get(term);
+                free.extend(fact.axes.iter().copied());
+                free.extend(fact.state.iter().flat_map(|s| depends.get(*s as usize).cloned().unwrap_or_default()));
+            }
+            free.retain(|a| !axes.contains(a));
+            depends[*at] = free;
+        }
+        let maxima: Vec<bool> = folded.iter().map(|f| f.op == ReduceOp::Max).collect();
+        let mut inits = Vec::new();
+        let mut types = Vec::new();
+        for (of, free) in folded.iter().zip(&depends) {
+            let dtype = self.program.function.terms[of.element].dtype;
+            inits.push(self.identity(of.op, dtype)?);
+            types.push(Type::tile(dtype, self.tile_axes(free)));
+        }
+        let conditions: Vec<Option<TermId>> = folded.iter().map(|f| f.condition).collect();
+        let terms: Vec<TermId> =
+            folded.iter().flat_map(|f| [Some(f.element), f.condition, f.repair.map(|r| r.1)]).flatten().collect();
+        let identities = inits.clone();
+        self.loops(axes, &terms, &conditions, &inits, types, &mut |e, step, carries| {
+            let state = State {
+                old: if carries.is_empty() { identities.clone() } else { carries.to_vec() },
+                new: vec![None; folded.len()],
+                maxima: maxima.clone(),
+                depends: depends.clone(),
+                generation: e.space.generation(),
+            };
+            e.folds.push(state);
+            let result = e.fold_step(step, folded, &order, &identities, carries);
+            e.folds.pop();
+            result
+        })
+    }
+
+    fn fold_step(
+        &mut self,
+        step: &Step,
+        folded: &[Folded],
+        order: &[usize],
+        identities: &[Value],
+        carries: &[Value],
+    ) -> Lowered<Vec<Value>> {
+        let mut new = vec![None; folded.len()];
+        for at in order {
+            let of = folded[*at];
+            // Without carries this is the only step: there is nothing to repair.
+            let acc = match carries.get(*at) {
+                Some(old) => Some(self.repaired(*old, of, identities)?),
+                None => None,
+            };
+            let value = self.contract(step, of, acc)?;
+            new[*at] = Some(value);
+            if let Some(state) = self.folds.last_mut() {
+                state.new[*at] = Some(value);
+            }
+        }
+        new.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| Stop::Bug("a component was not folded".to_owned()))
+    }
+
+    /// The state moved to where the components it depends on are now.
+    fn repaired(&mut self, old: Value, of: Folded, identities: &[Value]) -> Lowered<Value> {
+        let Some((repair, by)) = of.repair else { return Ok(old) };
+        let dtype = self.dtype(old);
+        let neutral = self.constant(Const::float(if repair == Repair::Scale { 1.0 } else { 0.0 }), dtype)?;
+        let mut by_value = self.term(by)?;
+        let parts: Vec<u32> = self.program.facts.get(by).state.iter().copied().collect();
+        for part in parts {
+            let part = part as usize;
+            let before = self.folds.last().and_then(|s| s.old.get(part)).copied();
+            let (Some(before), Some(identity)) = (before, identities.get(part)) else { continue };
+            let nothing = self.elem(ElemOp::Eq, &[before, *identity])?;
+            by_value = self.elem(ElemOp::Select, &[nothing, neutral, by_value])?;
+        }
+        match repair {
+            Repair::Scale => self.elem(ElemOp::Mul, &[old, by_value]),
+            Repair::Shift => self.elem(ElemOp::Add, &[old, by_value]),
+            Repair::None => Ok(old),
+        }
+    }
+
+    /// Components such that each comes after those whose new value it reads.
+    fn order(&self, folded: &[Folded]) -> Lowered<Vec<usize>> {
+        let mut order: Vec<usize> = Vec::new();
+        while order.len() < folded.len() {
+            let ready = (0..folded.len()).find(|at| {
+                let reads = [Some(folded[*at].element), folded[*at].condition, folded[*at].repair.map(|r| r.1)];
+                let mut parts = reads.into_iter().flatten().flat_map(|t| self.program.facts.get(t).state.iter());
+                !order.contains(at) && parts.all(|p| *p as usize == *at || order.contains(&(*p as usize)))
+            });
+            order
+                .push(ready.ok_or_else(|| {
+                    Stop::Bug("the components of a fold depend on each other in a circle".to_owned())
+                })?);
+        }
+        Ok(order)
+    }
+
+    /// The tile axes of graph axes as they are placed.
+    pub(super) fn tile_axes(&self, axes: &BTreeSet<AxisId>) -> Vec<tile::AxisId> {
+        axes.iter().filter_map(|a| self.space.get(*a)).flat_map(|p| self.space.tile_axes(&p.position)).collect()
+    }
+
+    /// Position of the first largest or smallest element.
+    fn extremum(&mut self, axes: &[AxisId], of: Folded) -> Lowered<Value> {
+        let [axis] = axes else { return Err(Stop::Bug("a position along several axes".to_owned())) };
+        let (value_op, better) = match of.op {
+            ReduceOp::ArgMax => (ReduceOp::Max, ElemOp::Gt),
+            _ => (ReduceOp::Min, ElemOp::Lt),
+        };
+        let dtype = self.program.function.terms[of.element].dtype;
+        let mut free = self.program.facts.get(of.element).axes.clone();
+        free.extend(of.condition.iter().flat_map(|c| self.program.facts.get(*c).axes.clone()));
+        free.remove(axis);
+        let tiles = self.tile_axes(&free);
+        let far = self.int(i64::MAX)?;
+        let inits = [self.identity(of.op, dtype)?, far];
+        let types = vec![Type::tile(dtype, tiles.clone()), Type::tile(DType::I64, tiles)];
+        let terms = [Some(of.element), of.condition].into_iter().flatten().collect::<Vec<_>>();
+        let found = self.loops(axes, &terms, &[of.condition], &inits, types, &mut |e, step, carries| {
+            let x = e.term(of.element)?;
+            let masked = e.excluded(step, x, of.condition, of.op)?;
+            let over = e.own(masked, &step.over);
+            let best = if over.is_empty() { masked } else { e.b.reduce(value_op, masked, over)? };
+            let here = e.index(&Index::axis(*axis))?;
+            let hit = e.elem(ElemOp::Eq, &[masked, best])?;
+            let at = e.elem(ElemOp::Select, &[hit, here, far])?;
+            let at = e.excluded(step, at, of.condition, ReduceOp::Min)?;
+            let over = e.own(at, &step.over);
+            let at = if over.is_empty() { at } else { e.b.reduce(ReduceOp::Min, at, over)? };
+            let [old, old_at] = carries else { return Ok(vec![best, at]) };
+            let wins = e.elem(better, &[best, *old])?;
+            let unset = e.elem(ElemOp::Eq, &[*old_at, far])?;
+            let wins = e.elem(ElemOp::Or, &[wins, unset])?;
+            Ok(vec![e.elem(ElemOp::Select, &[wins, best, *old])?, e.elem(ElemOp::Select, &[wins, at, *old_at])?])
+        })?;
+        // Of nothing there is no position; whoever reads one knows that, and 0 is in range.
+        let zero = self.int(0)?;
+        let unset = self.elem(ElemOp::Eq, &[found[1], far])?;
+        self.elem(ElemOp::Select, &[unset, zero, found[1]])
+    }
+
+    /// Those of `over` that a value has.
+    pub(super) fn own(&self, value: Value, over: &[tile::AxisId]) -> Vec<tile::AxisId> {
+        let axes = &self.b.type_of(value).axes;
+        over.iter().filter(|a| axes.contains(a)).copied().collect()
+    }
+
+    /// Combines over `axes`: places those that fit a tile, opens loops over the others, hands the step to `body`. Without a
+    /// loop, `body` gets no carries.
+    fn loops(
+        &mut self,
+        axes: &[AxisId],
+        terms: &[TermId],
+        conditions: &[Option<TermId>],
+        inits: &[Value],
+        types: Vec<Type>,
+        body: Body<'_, 'a>,
+    ) -> Lowered<Vec<Value>> {
+        let (whole, looped): (Vec<AxisId>, Vec<AxisId>) = axes.iter().partition(|a| self.is_whole(**a));
+        let mut step = Step::default();
+        let mut shadowed = Vec::new();
+        for axis in &whole {
+            let (before, partial) = self.place_whole(*axis)?;
+            shadowed.extend(before.map(|b| (*axis, b)));
+            step.over.extend(self.tile_axes(&BTreeSet::from([*axis])));
+            step.bounds.push((*axis, if partial { Guard::Always } else { Guard::Never }));
+        }
+        let result = if looped.is_empty() {
+            step.masked = Some(Guard::Always);
+            body(self, &step, &[])
+        } else {
+            let mut seen = BTreeSet::new();
+            terms.iter().try_for_each(|t| self.hoist(*t, &looped, &mut seen))?;
+            self.nest(&looped, conditions, inits, types, step, body)
+        };
+        for (axis, before) in shadowed {
+            self.space.restore(axis, Some(before));
+        }
+        result
+    }
+
+    fn nest(
+        &mut self,
+        looped: &[AxisId],
+        conditions: &[Option<TermId>],
+        inits: &[Value],
+        types: Vec<Type>,
+        mut step: Step,
+        body: Body<'_, 'a>,
+    ) -> Lowered<Vec<Value>> {
+        let [axis, inner @ ..] = looped else { return Err(Stop::Bug("a loop over nothing".to_owned())) };
+        let extent = self.schedule.reduce.get(axis).copied().unwrap_or(1);
+        let (tile, tile_axes, unit) = self.cut(*axis, extent)?;
+        let count = tile_axes.first().map_or(1, |a| i64::from(self.b.extent(*a)));
+        let innermost = inner.is_empty();
+        let phases = self.phases(*axis, (count, unit), if innermost { conditions } else { &[] })?;
+        let head = self.b.open_loop(types.clone());
+        self.scopes.push(Scope::default());
+        let start = self.scalar_symbol(head.position);
+        let before = self.space.place(*axis, start.scale(unit).add(&tile), false);
+        let guard = phases.guard(head.edge);
+        step.over.extend(tile_axes);
+        step.bounds.push((*axis, if phases.partial { guard } else { Guard::Never }));
+        let yields = if innermost {
+            step.masked = Some(guard);
+            body(self, &step, &head.carries)
+        } else {
+            self.nest(inner, conditions, &head.carries, types, step, body)
+        };
+        self.space.restore(*axis, before);
+        self.scopes.pop();
+        self.b.close_loop(head, count, phases.phases, inits, yields)
+    }
+
+    /// Whether a summed axis is one whole tile.
+    fn is_whole(&self, axis: AxisId) -> bool {
+        let tile = self.schedule.reduce.get(&axis).copied().unwrap_or(1);
+        self.extent(axis).as_int().is_some_and(|extent| extent <= tile)
+    }
+
+    /// Places an axis as one tile, unless it is already; gives a placement that is shadowed, and whether the tile passes the
+    /// axis' end.
+    fn place_whole(&mut self, axis: AxisId) -> Lowered<(Option<super::space::Placed>, bool)> {
+        let extent = self.extent(axis).as_int().unwrap_or(1);
+        let unit = self.program.chains.get(&axis).and_then(|c| c.iter().find(|u| **u <= extent)).copied().unwrap_or(1);
+        let partial = extent % unit != 0 || extent == 0;
+        if self.space.get(axis).is_some_and(|p| p.whole) {
+            return Ok((None, partial));
+        }
+        let (position, _, _) = self.cut(axis, extent)?;
+        Ok((self.space.place(axis, position, true), partial))
+    }
+
+    /// Computes what the loops over `looped` do not change.
+    pub(super) fn hoist(&mut self, id: TermId, looped: &[AxisId], seen: &mut BTreeSet<TermId>) -> Lowered<()> {
+        if !seen.insert(id) {
+            return Ok(());
+        }
+        let fact = self.program.facts.get(id);
+        let moves = |axes: &BTreeSet<AxisId>| looped.iter().any(|a| axes.contains(a));
+        let function = self.program.function;
+        let term = &function.terms[id];
+        if fact.state.is_empty() && !moves(&fact.axes) {
+            if !matches!(term.op, Op::Const(_) | Op::Index(_)) && fact.axes.iter().all(|a| self.space.get(*a).is_some())
+            {
+                self.term(id)?;
+            }
+            return Ok(());
+        }
+        if let Op::Reduce { axes, .. } | Op::Fold { axes, .. } = &term.op {
+            if !axes.iter().all(|a| self.is_whole(*a) && (self.space.get(*a).is_none_or(|p| p.whole))) {
+                return Ok(());
+            }
+            for axis in axes {
+                self.place_whole(*axis)?;
+            }
+            if let Op::Reduce { op: ReduceOp::Sum, .. } = term.op {
+                self.hoist_product(term.args[0], looped)?;
+            }
+        }
+        term.args.iter().try_for_each(|arg| self.hoist(*arg, looped, seen))
+    }
+}
+
+/// The elementwise operation that combines two values of a reduction.
+pub(super) fn combine(op: ReduceOp) -> Option<ElemOp> {
+    Some(match op {
+        ReduceOp::Sum => ElemOp::Add,
+        ReduceOp::Prod => ElemOp::Mul,
+        ReduceOp::Max => ElemOp::Max,
+        ReduceOp::Min => ElemOp::Min,
+        ReduceOp::Any => ElemOp::Or,
+        ReduceOp::All => ElemOp::And,
+        _ => return None,
+    })
+}

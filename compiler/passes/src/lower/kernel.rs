@@ -1,0 +1,178 @@
+//! One kernel: grid, placements of free axes, stores.
+
+use super::emit::{Emit, Program};
+use super::index::storage;
+use super::space::Symbol;
+use super::{Lowered, Stop};
+use crate::schedule::{Role, Schedule};
+use sawmill_ir::elem::ElemOp;
+use sawmill_ir::graph::{TensorKind, TermId};
+use sawmill_ir::index::{AxisId, Index, TensorId};
+use sawmill_ir::tile::builder::Sub;
+use sawmill_ir::tile::{Access, BufferId, Kernel, MemId, Phase};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A finished kernel and what its memories are bound to.
+pub(super) struct Made {
+    pub(super) kernel: Kernel,
+    pub(super) args: Vec<(BufferId, Option<Index>)>,
+}
+
+/// A value that a kernel stores.
+struct Output {
+    tensor: TensorId,
+    axes: Vec<AxisId>,
+    value: TermId,
+    /// The dimension that an append extends, and where it starts.
+    grows: Option<(u32, Index)>,
+    mem: MemId,
+}
+
+/// The kernel that computes `tensors` (definitions or appends) by `schedule`.
+pub(super) fn kernel(program: &Program<'_>, name: &str, tensors: &[TensorId], schedule: &Schedule) -> Lowered<Made> {
+    let mut emit = Emit::new(program, name, schedule.clone());
+    let mut outputs = Vec::new();
+    for tensor in tensors {
+        outputs.push(emit.output(*tensor)?);
+    }
+    emit.grid()?;
+    emit.walk(&schedule.free, &outputs)?;
+    let Emit { b, memory, .. } = emit;
+    Ok(Made { kernel: b.finish().compact(), args: memory })
+}
+
+/// The kernel that copies a tensor to another one's place.
+pub(super) fn copy(program: &Program<'_>, name: &str, from: TensorId, to: TensorId) -> Lowered<Made> {
+    /// Elements a block copies.
+    const RUN: u32 = 256;
+    let schedule = Schedule { free: Vec::new(), reduce: BTreeMap::new(), small: None };
+    let mut emit = Emit::new(program, name, schedule);
+    let shape = program.function.tensors[to].shape.clone();
+    let stored = program.stored.get(&to).cloned().ok_or_else(|| Stop::Bug(format!("{to} has no place")))?;
+    let mem = emit.memory_of(stored.buffer, None, Access::Out);
+    let (mut places, mut subs) = (Vec::new(), Vec::new());
+    for (dim, size) in shape.iter().enumerate() {
+        let last = dim + 1 == shape.len();
+        let run = Index::int(if last { i64::from(RUN) } else { 1 });
+        let at = emit.b.grid("at", size.add(&run).sub(&Index::int(1)).div(&run))?;
+        let at = emit.scalar_symbol(at).mul(&run);
+        let at = if last {
+            let axis = emit.b.axis("run", RUN);
+            at.add(&emit.space.symbol(Symbol::Tile(axis, i64::from(RUN))))
+        } else {
+            at
+        };
+        subs.push(emit.subscript(&at, size, true)?);
+        places.push(at);
+    }
+    let value = emit.load(from, &places, true)?;
+    let storage = storage(program.function, to)?.widened();
+    let value = emit.b.cast(value, storage)?;
+    emit.b.store(mem, value, subs, None)?;
+    let Emit { b, memory, .. } = emit;
+    Ok(Made { kernel: b.finish().compact(), args: memory })
+}
+
+impl Emit<'_> {
+    fn output(&mut self, tensor: TensorId) -> Lowered<Output> {
+        let function = self.program.function;
+        let stored = self.program.stored.get(&tensor).cloned();
+        let stored = stored.ok_or_else(|| Stop::Bug(format!("{tensor} is defined but has no place")))?;
+        let (axes, value, grows, access) = match &function.tensors[tensor].kind {
+            TensorKind::Def { axes, value, .. } => (axes, *value, None, Access::Out),
+            TensorKind::Append { base, at, dim, axes, value } => {
+                let before = &function.tensors[*base].shape;
+                let listed = before.len().saturating_sub(axes.len()).min(at.len());
+                let start = before.get(listed + *dim as usize).cloned();
+                let start = start.ok_or_else(|| Stop::Bug(format!("{tensor} appends along no dimension")))?;
+                (axes, *value, Some((*dim, start)), Access::InOut)
+            }
+            _ => return Err(Stop::Bug(format!("{tensor} is stored but is no definition"))),
+        };
+        let at = match &stored.at {
+            Some(at) => Some(self.symbolic(at)?),
+            None => None,
+        };
+        let mem = self.memory_of(stored.buffer, at, access);
+        Ok(Output { tensor, axes: axes.clone(), value, grows, mem })
+    }
+
+    /// Grid axes and placements of the axes that they cover.
+    fn grid(&mut self) -> Lowered<()> {
+        for (axis, role) in self.schedule.free.clone() {
+            let name = self.program.function.axes[axis].name.clone();
+            let extent = self.symbolic(&self.extent(axis))?;
+            match role {
+                Role::Scalar => {
+                    let at = self.b.grid(&name, extent)?;
+                    let at = self.scalar_symbol(at);
+                    self.space.place(axis, at, false);
+                }
+                Role::Tile(tile) => {
+                    let (inner, axes, unit) = self.cut(axis, tile)?;
+                    let count = axes.first().map_or(1, |a| i64::from(self.b.extent(*a)));
+                    if extent.as_int().is_some_and(|e| e <= count * unit) {
+                        self.space.place(axis, inner, false);
+                        continue;
+                    }
+                    let span = Index::int(count * unit);
+                    let at = self.b.grid(&name, extent.add(&span.sub(&Index::int(1))).div(&span))?;
+                    let step = self.int(count)?;
+                    let start = self.elem(ElemOp::Mul, &[at, step])?;
+                    let start = self.scalar_symbol(start);
+                    self.space.place(axis, start.scale(unit).add(&inner), false);
+                }
+                Role::Walk(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens loops for axes that are walked in the block, then stores.
+    fn walk(&mut self, free: &[(AxisId, Role)], outputs: &[Output]) -> Lowered<()> {
+        let next = free.iter().position(|(_, role)| matches!(role, Role::Walk(_)));
+        let Some(at) = next else { return self.stores(outputs) };
+        let (axis, Role::Walk(tile)) = free[at] else { return Ok(()) };
+        // What does not walk is computed before.
+        let (still, walking): (Vec<&Output>, Vec<&Output>) = outputs.iter().partition(|o| !o.axes.contains(&axis));
+        if !still.is_empty() {
+            return Err(Stop::Bug("definitions of one kernel walk different axes".to_owned()));
+        }
+        let mut seen = BTreeSet::new();
+        for output in &walking {
+            self.hoist(output.value, &[axis], &mut seen)?;
+        }
+        let (inner, axes, unit) = self.cut(axis, tile)?;
+        let count = axes.first().map_or(1, |a| i64::from(self.b.extent(*a)));
+        let extent = self.symbolic(&self.extent(axis))?;
+        let units = extent.add(&Index::int(unit - 1)).div(&Index::int(unit));
+        let (lo, hi) = (self.int(0)?, self.index_value(&units)?);
+        let head = self.b.open_loop(Vec::new());
+        self.scopes.push(super::emit::Scope::default());
+        let start = self.scalar_symbol(head.position);
+        self.space.place(axis, start.scale(unit).add(&inner), false);
+        let result = self.walk(&free[at + 1..], outputs).map(|()| Vec::new());
+        self.scopes.pop();
+        self.b.close_loop(head, count, vec![Phase { lo, hi, edge: true }], &[], result)?;
+        Ok(())
+    }
+
+    fn stores(&mut self, outputs: &[Output]) -> Lowered<()> {
+        for output in outputs {
+            let value = self.term(output.value)?;
+            let to = self.storage(output.tensor)?.widened();
+            let value = self.b.cast(value, to)?;
+            let mut subs: Vec<Sub> = Vec::new();
+            for (dim, axis) in (0_u32..).zip(&output.axes) {
+                let mut at = Index::axis(*axis);
+                if let Some((_, start)) = output.grows.as_ref().filter(|(grown, _)| *grown == dim) {
+                    at = at.add(start);
+                }
+                let at = self.symbolic(&at)?;
+                subs.push(self.subscript(&at, &Index::default(), true)?);
+            }
+            self.b.store(output.mem, value, subs, None)?;
+        }
+        Ok(())
+    }
+}

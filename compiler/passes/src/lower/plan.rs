@@ -1,0 +1,390 @@
+//! The plan: buffers of tensors, kernels in order, loops with carries, choices by size.
+//!
+//! Arguments come first, in the order of the signature, then outputs, then temporaries. A cache that something is appended to
+//! is one buffer updated in place, as long as after the call. A carry is two temporaries that swap at the end of each step.
+
+use super::emit::{Program, Stored};
+use super::index::{is_size, storage};
+use super::kernel::{Made, copy, kernel};
+use super::{Facts, Lowered, Stop, split};
+use crate::schedule::{Role, SMALL, Schedule, Work, schedule};
+use sawmill_ir::graph::{Carry, Function, Loop, Op, Param, Stmt, TensorKind, TermId};
+use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
+use sawmill_ir::target::Target;
+use sawmill_ir::tile::{self, Buffer, BufferId, BufferKind, Launch, Step};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The plan under construction.
+pub(super) struct Planner<'a> {
+    target: &'a Target,
+    program: Program<'a>,
+    /// Definitions whose buffer a carry takes over.
+    outputs: BTreeSet<TensorId>,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner for `function`.
+    pub(super) fn new(function: &'a Function, target: &'a Target) -> Self {
+        let mut module = tile::Module { name: function.name.clone(), ..tile::Module::default() };
+        for dim in function.dims.values() {
+            let name = unused(&dim.name, |n| module.dims.values().any(|d| d == n));
+            module.dims.push(name);
+        }
+        let program = Program {
+            function,
+            facts: Facts::of(function),
+            chains: split::chains(function),
+            loop_vars: BTreeMap::new(),
+            stored: BTreeMap::new(),
+            module,
+        };
+        Self { target, program, outputs: function.outputs.iter().copied().collect() }
+    }
+
+    /// The whole module.
+    pub(super) fn module(mut self) -> Lowered<tile::Module> {
+        let function = self.program.function;
+        self.arguments()?;
+        for output in &function.outputs {
+            if !matches!(function.tensors[*output].kind, TensorKind::Append { .. }) {
+                self.own(*output, BufferKind::Output)?;
+            }
+        }
+        self.carried(&function.body)?;
+        let plan = self.block(&function.body)?;
+        self.program.module.plan = plan;
+        Ok(self.program.module)
+    }
+
+    fn arguments(&mut self) -> Lowered<()> {
+        let function = self.program.function;
+        let grown = self.grown();
+        for param in &function.params {
+            let Param::Tensor(id) = param else { return Err(Stop::Bug("a closure in a linked function".to_owned())) };
+            let tensor = &function.tensors[*id];
+            let TensorKind::Input(input) = &tensor.kind else { continue };
+            let mut shape = tensor.shape[usize::from(input.list)..].to_vec();
+            let kind = match grown.get(id) {
+                Some(after) => {
+                    shape.clone_from(after);
+                    BufferKind::InOut { list: input.list }
+                }
+                None => BufferKind::Input { list: input.list },
+            };
+            let buffer = self.buffer(&tensor.name, storage(function, *id)?, shape, kind)?;
+            self.program.stored.insert(*id, Stored { buffer, list: input.list, at: None });
+        }
+        Ok(())
+    }
+
+    /// The shape that each argument has after everything is appended to it, without a list's dimension.
+    fn grown(&self) -> BTreeMap<TensorId, Vec<Index>> {
+        let function = self.program.function;
+        let mut root: BTreeMap<TensorId, TensorId> = BTreeMap::new();
+        let mut grown = BTreeMap::new();
+        for (id, tensor) in function.tensors.iter() {
+            if let TensorKind::Append { base, .. } = &tensor.kind {
+                let of = root.get(base).copied().unwrap_or(*base);
+                root.insert(id, of);
+                grown.insert(of, tensor.shape.clone());
+            }
+        }
+        grown
+    }
+
+    fn buffer(
+        &mut self,
+        name: &str,
+        dtype: sawmill_ir::dtype::DType,
+        shape: Vec<Index>,
+        kind: BufferKind,
+    ) -> Lowered<BufferId> {
+        if let Some(size) = shape.iter().find(|s| !is_size(s)) {
+            return Err(Stop::Unsupported(format!("`{name}` has a size that only data decides: {size:?}")));
+        }
+        let name = unused(name, |n| self.program.module.buffers.values().any(|b| b.name == n));
+        Ok(self.program.module.buffers.push(Buffer { name, dtype, shape, kind }))
+    }
+
+    /// A buffer of the call's own for a tensor, unless it has one.
+    fn own(&mut self, id: TensorId, kind: BufferKind) -> Lowered<BufferId> {
+        if let Some(stored) = self.program.stored.get(&id) {
+            return Ok(stored.buffer);
+        }
+        let tensor = &self.program.function.tensors[id];
+        let buffer = self.buffer(&tensor.name, storage(self.program.function, id)?, tensor.shape.clone(), kind)?;
+        self.program.stored.insert(id, Stored { buffer, list: false, at: None });
+        Ok(buffer)
+    }
+
+    fn block(&mut self, body: &[Stmt]) -> Lowered<Vec<Step>> {
+        let mut steps = Vec::new();
+        let mut at = 0;
+        while at < body.len() {
+            match &body[at] {
+                Stmt::Loop(inner) => {
+                    steps.extend(self.repeat(inner)?);
+                    at += 1;
+                }
+                Stmt::Define(first) => {
+                    let group = self.group(&body[at..], *first)?;
+                    at += group.len();
+                    steps.extend(self.compute(&group)?);
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    /// The definitions at the start of `body` that one kernel computes: the first, and those after it that read its fold.
+    fn group(&self, body: &[Stmt], first: TensorId) -> Lowered<Vec<TensorId>> {
+        let folds = self.folds_of(first);
+        let mut group = vec![first];
+        for stmt in &body[1..] {
+            let Stmt::Define(next) = stmt else { break };
+            let shares = !self.folds_of(*next).is_disjoint(&folds);
+            if !shares || !self.fits(&group, *next) {
+                break;
+            }
+            group.push(*next);
+        }
+        Ok(group)
+    }
+
+    fn value_of(&self, id: TensorId) -> Option<(&'a [AxisId], TermId)> {
+        match &self.program.function.tensors[id].kind {
+            TensorKind::Def { axes, value, .. } | TensorKind::Append { axes, value, .. } => Some((axes, *value)),
+            _ => None,
+        }
+    }
+
+    fn folds_of(&self, id: TensorId) -> BTreeSet<TermId> {
+        let terms = &self.program.function.terms;
+        let mut open: Vec<TermId> = self.value_of(id).map(|(_, value)| value).into_iter().collect();
+        let mut folds = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        while let Some(term) = open.pop() {
+            if !seen.insert(term) {
+                continue;
+            }
+            if matches!(terms[term].op, Op::Fold { .. }) {
+                folds.insert(term);
+            } else {
+                open.extend(&terms[term].args);
+            }
+        }
+        folds
+    }
+
+    /// Whether `next` can join `group`: it reads none of the group, and what axes it lacks are not spread over blocks.
+    fn fits(&self, group: &[TensorId], next: TensorId) -> bool {
+        let mut all = group.to_vec();
+        all.push(next);
+        let reads = self.reads_any(next, group);
+        let schedule = self.schedule(&all, None);
+        let whole = |axis: &AxisId, role: &Role| match role {
+            Role::Tile(tile) => self.program.function.axes[*axis].extent.as_int().is_some_and(|e| e <= *tile),
+            Role::Scalar | Role::Walk(_) => false,
+        };
+        let apart = schedule.free.iter().filter(|(axis, role)| !whole(axis, role));
+        let shared = |axis: &AxisId| all.iter().all(|t| self.value_of(*t).is_some_and(|(axes, _)| axes.contains(axis)));
+        !reads && apart.map(|(axis, _)| axis).all(shared)
+    }
+
+    fn reads_any(&self, id: TensorId, group: &[TensorId]) -> bool {
+        let function = self.program.function;
+        let mut open: Vec<TermId> = self.value_of(id).map(|(_, value)| value).into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(term) = open.pop() {
+            if !seen.insert(term) {
+                continue;
+            }
+            let mut found = false;
+            let mut look = |index: &Index| {
+                index.for_each_atom(&mut |atom| found |= matches!(atom, Atom::Read(t, _) if group.contains(t)));
+            };
+            match &function.terms[term].op {
+                Op::Read { tensor, subs, .. } => {
+                    subs.iter().for_each(&mut look);
+                    found |= group.contains(tensor);
+                }
+                Op::Index(index) => look(index),
+                _ => {}
+            }
+            if found {
+                return true;
+            }
+            open.extend(&function.terms[term].args);
+        }
+        false
+    }
+
+    fn schedule(&self, tensors: &[TensorId], small: Option<AxisId>) -> Schedule {
+        let mut axes: Vec<AxisId> = Vec::new();
+        let mut values = Vec::new();
+        for (own, value) in tensors.iter().filter_map(|t| self.value_of(*t)) {
+            values.push(value);
+            for axis in own {
+                if !axes.contains(axis) {
+                    axes.push(*axis);
+                }
+            }
+        }
+        let program = &self.program;
+        let work = Work { function: program.function, facts: &program.facts, axes, values, chains: &program.chains };
+        schedule(&work, self.target, small)
+    }
+
+    /// Lets what only starts a carry be computed in the carry's buffer.
+    fn carried(&mut self, body: &[Stmt]) -> Lowered<()> {
+        let function = self.program.function;
+        for stmt in body {
+            let Stmt::Loop(inner) = stmt else { continue };
+            for carry in &inner.carries {
+                let defined = matches!(function.tensors[carry.init].kind, TensorKind::Def { .. });
+                let here = body.iter().any(|s| matches!(s, Stmt::Define(t) if *t == carry.init));
+                if defined && here && !self.outputs.contains(&carry.init) && self.uses(carry.init) == 1 {
+                    let held = self.carry(carry)?;
+                    self.program.stored.insert(carry.init, Stored { buffer: held, list: false, at: None });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How often a tensor is read by terms or starts a carry.
+    fn uses(&self, id: TensorId) -> usize {
+        let function = self.program.function;
+        let mut uses = 0;
+        let mut look = |index: &Index| {
+            index.for_each_atom(&mut |atom| uses += usize::from(matches!(atom, Atom::Read(t, _) if *t == id)));
+        };
+        for term in function.terms.values() {
+            match &term.op {
+                Op::Index(index) => look(index),
+                Op::Read { subs, .. } => subs.iter().for_each(&mut look),
+                _ => {}
+            }
+        }
+        let direct = |t: &sawmill_ir::graph::Term| matches!(&t.op, Op::Read { tensor, .. } if *tensor == id);
+        uses += function.terms.values().filter(|t| direct(t)).count();
+        uses + started(&function.body, id)
+    }
+
+    /// The buffer that a carry starts a step in.
+    fn carry(&mut self, carry: &Carry) -> Lowered<BufferId> {
+        let kind = if self.outputs.contains(&carry.result) { BufferKind::Output } else { BufferKind::Temp };
+        let held = self.own(carry.result, kind)?;
+        self.program.stored.insert(carry.inside, Stored { buffer: held, list: false, at: None });
+        Ok(held)
+    }
+
+    /// The steps that compute `tensors` in one kernel, or in one of two by a size.
+    fn compute(&mut self, tensors: &[TensorId]) -> Lowered<Vec<Step>> {
+        for id in tensors {
+            self.place(*id)?;
+        }
+        let function = self.program.function;
+        let name = tensors.iter().map(|t| function.tensors[*t].name.as_str()).collect::<Vec<_>>().join("+");
+        let general = self.schedule(tensors, None);
+        let launch = self.launch(&name, tensors, &general)?;
+        let Some(axis) = general.small else { return Ok(vec![launch]) };
+        let few = self.schedule(tensors, Some(axis));
+        let small = self.launch(&format!("{name} few {}", function.axes[axis].name), tensors, &few)?;
+        let nonnegative = function.axes[axis].extent.sub(&Index::int(SMALL));
+        Ok(vec![Step::If { nonnegative, then: vec![launch], otherwise: vec![small] }])
+    }
+
+    /// Gives a tensor its place.
+    fn place(&mut self, id: TensorId) -> Lowered<()> {
+        let function = self.program.function;
+        let TensorKind::Append { base, at, .. } = &function.tensors[id].kind else {
+            let kind = if self.outputs.contains(&id) { BufferKind::Output } else { BufferKind::Temp };
+            return self.own(id, kind).map(|_| ());
+        };
+        let stored = self.program.stored.get(base).cloned();
+        let mut stored = stored.ok_or_else(|| Stop::Bug(format!("{id} appends to what is not stored")))?;
+        if !matches!(self.program.module.buffers[stored.buffer].kind, BufferKind::InOut { .. }) {
+            return Err(Stop::Unsupported(format!(
+                "an append to `{}`, which is no argument",
+                function.tensors[*base].name
+            )));
+        }
+        if stored.list {
+            let [at] = at.as_slice() else { return Err(Stop::Bug(format!("{id} appends to a whole list"))) };
+            stored = Stored { list: false, at: Some(at.clone()), ..stored };
+        }
+        self.program.stored.insert(id, stored);
+        Ok(())
+    }
+
+    fn launch(&mut self, name: &str, tensors: &[TensorId], schedule: &Schedule) -> Lowered<Step> {
+        let name = unused(name, |n| self.program.module.kernel_named(n).is_some());
+        let made = kernel(&self.program, &name, tensors, schedule)?;
+        Ok(self.launched(made))
+    }
+
+    /// The step that copies a tensor to another one's buffer.
+    fn copy(&mut self, from: TensorId, to: TensorId) -> Lowered<Step> {
+        let name = format!("copy {}", self.program.function.tensors[from].name);
+        let name = unused(&name, |n| self.program.module.kernel_named(n).is_some());
+        let made = copy(&self.program, &name, from, to)?;
+        Ok(self.launched(made))
+    }
+
+    fn launched(&mut self, made: Made) -> Step {
+        let module = &mut self.program.module;
+        module.kernels.push(made.kernel);
+        let dims = module.dims.keys().map(Index::dim).collect();
+        Step::Launch(Launch { kernel: module.kernels.len() - 1, args: made.args, dims })
+    }
+
+    /// A loop: carries start in a buffer of their own, which swaps with that of the next value at the end of a step.
+    fn repeat(&mut self, inner: &Loop) -> Lowered<Vec<Step>> {
+        let function = self.program.function;
+        let mut steps = Vec::new();
+        let mut swaps = Vec::new();
+        for carry in &inner.carries {
+            let held = self.carry(carry)?;
+            if self.program.stored.get(&carry.init).is_none_or(|s| s.buffer != held) {
+                steps.push(self.copy(carry.init, carry.result)?);
+            }
+            let next = &function.tensors[carry.next];
+            let storage = storage(function, carry.next)?;
+            let other = self.buffer(&next.name, storage, next.shape.clone(), BufferKind::Temp)?;
+            if !matches!(next.kind, TensorKind::Def { .. }) || self.program.stored.contains_key(&carry.next) {
+                return Err(Stop::Unsupported(format!(
+                    "the carry `{}` that another tensor is, as it stands",
+                    next.name
+                )));
+            }
+            self.program.stored.insert(carry.next, Stored { buffer: other, list: false, at: None });
+            swaps.push(Step::Swap(held, other));
+        }
+        self.carried(&inner.body)?;
+        let name = unused(&function.axes[inner.index].name, |n| self.program.module.dims.values().any(|d| d == n));
+        let var: DimId = self.program.module.dims.push(name);
+        self.program.loop_vars.insert(inner.index, var);
+        let mut body = self.block(&inner.body)?;
+        body.extend(swaps);
+        self.program.loop_vars.remove(&inner.index);
+        let count = function.axes[inner.index].extent.clone();
+        steps.push(Step::Loop { var, count, body });
+        Ok(steps)
+    }
+}
+
+/// How many carries of loops in `body` start with a tensor.
+fn started(body: &[Stmt], id: TensorId) -> usize {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::Loop(inner) => inner.carries.iter().filter(|c| c.init == id).count() + started(&inner.body, id),
+        Stmt::Define(_) => 0,
+    };
+    body.iter().map(of).sum()
+}
+
+/// `name`, or `name` with the first suffix that is not taken.
+fn unused(name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let numbered = (1_u64..).map(|n| format!("{name}_{n}"));
+    std::iter::once(name.to_owned()).chain(numbered).find(|n| !taken(n)).unwrap_or_default()
+}

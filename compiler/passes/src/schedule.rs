@@ -1,0 +1,286 @@
+//! The schedule of one kernel: which axes are spread over blocks, which are tiled, how far a tile goes.
+//!
+//! In: the definitions that one kernel computes, facts about their terms, and the target as data. Out: a [`Schedule`]. What
+//! decides is reuse: an axis is tiled if some contraction has a factor without it, so that the factor serves the whole tile
+//! (Goto and van de Geijn's blocking, chosen from the structure of the term). An axis over which splitting would repeat
+//! reductions that do not depend on it stays whole or is walked inside of the block. All other axes are scalars of a block.
+//! Extents that are known are tiled by a divisor where one is near, so that no tile is partial. Sizes of the run do not
+//! change a schedule; small ones get one of their own ([`Schedule::small`]), and the plan chooses.
+
+use crate::lower::Facts;
+use sawmill_ir::elem::{ElemOp, ReduceOp};
+use sawmill_ir::graph::{Function, Op, TermId};
+use sawmill_ir::index::AxisId;
+use sawmill_ir::target::Target;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Below this many positions, a tiled run-time axis is better a scalar of the block.
+pub(crate) const SMALL: i64 = 8;
+/// Elements of a tile when nothing is reused.
+const STREAM: i64 = 1024;
+/// An axis up to this extent may be one whole tile where splitting it would repeat work.
+const WHOLE: i64 = 512;
+
+/// How a free axis is covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One position a block.
+    Scalar,
+    /// Tiles of this extent, spread over blocks; a known extent up to it needs no grid axis.
+    Tile(i64),
+    /// Tiles of this extent, one after the other in every block.
+    Walk(i64),
+}
+
+/// How a kernel covers its axes.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    /// Free axes, in the order of the definitions.
+    pub(crate) free: Vec<(AxisId, Role)>,
+    /// Tile extents of summed axes.
+    pub(crate) reduce: BTreeMap<AxisId, i64>,
+    /// An axis whose run-time extent may be small, for which [`schedule`] with `small` gives another schedule.
+    pub(crate) small: Option<AxisId>,
+}
+
+/// A sum of products: what it binds, what each factor depends on.
+struct Site {
+    bound: Vec<AxisId>,
+    factors: Vec<BTreeSet<AxisId>>,
+}
+
+/// A reduction: what it binds, whether it stands inside of another one.
+struct Binder {
+    term: TermId,
+    bound: Vec<AxisId>,
+    nested: bool,
+}
+
+/// The kernel that is scheduled.
+pub(crate) struct Work<'a> {
+    pub(crate) function: &'a Function,
+    pub(crate) facts: &'a Facts,
+    /// The axes of every definition, each once.
+    pub(crate) axes: Vec<AxisId>,
+    /// The stored values.
+    pub(crate) values: Vec<TermId>,
+    /// Divisors by which axes are split.
+    pub(crate) chains: &'a BTreeMap<AxisId, Vec<i64>>,
+}
+
+/// Schedules `work`; with `small`, for an axis of few positions.
+pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) -> Schedule {
+    let mut seen = Structure::default();
+    for value in &work.values {
+        seen.visit(work, *value, false);
+    }
+    let sides = seen.sides(&work.axes, small);
+    let heavy = |axis: &AxisId| seen.repeats_inside(work, *axis);
+    let repeated = |axis: &AxisId| seen.binders.iter().any(|b| !work.facts.get(b.term).axes.contains(axis));
+    let inner = seen.binders.iter().any(|b| b.nested);
+    let tiled: Vec<&Vec<AxisId>> = sides.iter().filter(|side| side.iter().any(|a| !heavy(a))).collect();
+    let shape = Shape::of(target, tiled.len(), inner);
+    let mut roles: BTreeMap<AxisId, Role> = BTreeMap::new();
+    for side in &sides {
+        let (whole, split): (Vec<AxisId>, Vec<AxisId>) =
+            side.iter().partition(|a| heavy(a) && work.known(**a).is_some_and(|e| e <= WHOLE));
+        roles.extend(whole.into_iter().map(|a| (a, Role::Tile(work.known(a).unwrap_or(1)))));
+        roles.extend(work.fill(&split, shape.free).into_iter().map(|(a, t)| (a, Role::Tile(t))));
+    }
+    let plain: Vec<AxisId> =
+        work.axes.iter().filter(|a| !roles.contains_key(a) && Some(**a) != small).copied().collect();
+    let (again, rest): (Vec<AxisId>, Vec<AxisId>) = plain.iter().partition(|a| repeated(a));
+    for (axis, tile) in work.fill(&again, STREAM) {
+        let role = if work.known(axis).is_some_and(|e| e <= tile) { Role::Tile(tile) } else { Role::Walk(tile) };
+        roles.insert(axis, role);
+    }
+    if roles.is_empty() && seen.binders.is_empty() {
+        roles.extend(work.fill(&rest, STREAM).into_iter().filter(|(_, t)| *t > 1).map(|(a, t)| (a, Role::Tile(t))));
+    }
+    let run_time = |a: &&AxisId| work.known(**a).is_none() && matches!(roles.get(a), Some(Role::Tile(_)));
+    let reused = sides.iter().flatten().filter(|a| !heavy(a)).collect::<BTreeSet<_>>();
+    let variant = work.axes.iter().find(|a| run_time(a) && reused.contains(a));
+    let worthwhile = sides.len() > 1 && small.is_none();
+    Schedule {
+        free: work.axes.iter().map(|a| (*a, roles.get(a).copied().unwrap_or(Role::Scalar))).collect(),
+        reduce: seen.reduce_tiles(work, &shape),
+        small: variant.copied().filter(|_| worthwhile),
+    }
+}
+
+/// Elements of tiles, from the target's caches and from how much is reused.
+struct Shape {
+    /// Of one side of free axes.
+    free: i64,
+    /// Of summed axes.
+    reduce: i64,
+}
+
+impl Shape {
+    fn of(target: &Target, sides: usize, inner: bool) -> Self {
+        let floats = i64::try_from(target.l1_bytes / 4).unwrap_or(i64::MAX);
+        // Square tiles: an accumulator that fills half of the first-level cache.
+        let square = (0..12).map(|n| 1 << n).take_while(|side| side * side * 2 <= floats).last().unwrap_or(1);
+        // A few rows at once, as long as they fit half of it: many streams, each vector of the other factor used again.
+        let rows = i64::from(target.vector_registers / 2).max(1);
+        match sides {
+            0 => Self { free: square, reduce: if inner { square * 2 } else { STREAM } },
+            1 if !inner => Self { free: rows, reduce: floats / 2 / rows },
+            _ => Self { free: square, reduce: square },
+        }
+    }
+}
+
+impl Work<'_> {
+    /// The extent, if it is known when compiling.
+    pub(crate) fn known(&self, axis: AxisId) -> Option<i64> {
+        self.function.axes[axis].extent.as_int()
+    }
+    /// Tile extents for `axes`, the last one first, whose product stays within `budget`.
+    fn fill(&self, axes: &[AxisId], budget: i64) -> Vec<(AxisId, i64)> {
+        let mut left = budget.max(1);
+        let mut tiles = Vec::new();
+        for axis in axes.iter().rev() {
+            let tile = self.tile(*axis, left);
+            left = (left / tile).max(1);
+            tiles.push((*axis, tile));
+        }
+        tiles
+    }
+    /// A tile extent within `budget`: the whole axis, a near divisor, or the budget; a multiple of the axis' own units.
+    fn tile(&self, axis: AxisId, budget: i64) -> i64 {
+        let unit = self.chains.get(&axis).and_then(|c| c.first()).copied().unwrap_or(1);
+        let most = (budget / unit * unit).max(unit);
+        match self.known(axis) {
+            Some(extent) if extent <= most => extent.max(1),
+            Some(extent) => {
+                let divides = |t: &i64| extent % t == 0 && t % unit == 0;
+                (most / 2 + 1..=most).rev().find(divides).unwrap_or(most)
+            }
+            None => most,
+        }
+    }
+}
+
+/// What the terms of a kernel are made of.
+#[derive(Default)]
+struct Structure {
+    sites: Vec<Site>,
+    binders: Vec<Binder>,
+    visited: BTreeSet<(TermId, bool)>,
+}
+
+impl Structure {
+    fn visit(&mut self, work: &Work<'_>, id: TermId, nested: bool) {
+        if !self.visited.insert((id, nested)) {
+            return;
+        }
+        let term = &work.function.terms[id];
+        let (bound, elements): (&[AxisId], &[TermId]) = match &term.op {
+            Op::Reduce { op, axes, .. } => {
+                let sums = if *op == ReduceOp::Sum { &term.args[..1] } else { &[] };
+                (axes, sums)
+            }
+            Op::Fold { axes, components } => (axes, &term.args[..components.len()]),
+            _ => (&[], &[]),
+        };
+        for element in elements {
+            let factors = factors(work.function, *element);
+            let factors: Vec<_> = factors.iter().map(|f| work.facts.get(*f).axes.clone()).collect();
+            if factors.len() > 1 {
+                self.sites.push(Site { bound: bound.to_vec(), factors });
+            }
+        }
+        if !bound.is_empty() {
+            self.binders.push(Binder { term: id, bound: bound.to_vec(), nested });
+        }
+        for arg in &term.args {
+            self.visit(work, *arg, nested || !bound.is_empty());
+        }
+    }
+
+    /// Free axes that a factor of some sum lacks, those that occur together as one side.
+    fn sides(&self, axes: &[AxisId], small: Option<AxisId>) -> Vec<Vec<AxisId>> {
+        let mut sides: Vec<BTreeSet<AxisId>> = Vec::new();
+        for site in &self.sites {
+            let summed = |f: &BTreeSet<AxisId>| site.bound.iter().any(|b| f.contains(b));
+            let lacks = |a: &AxisId| site.factors.iter().any(|f| summed(f) && !f.contains(a));
+            for factor in site.factors.iter().filter(|f| summed(f)) {
+                let own = axes.iter().filter(|a| Some(**a) != small && factor.contains(a) && lacks(a));
+                let mut side: BTreeSet<AxisId> = own.copied().collect();
+                if side.is_empty() {
+                    continue;
+                }
+                let (joined, apart): (Vec<_>, Vec<_>) = sides.into_iter().partition(|s| !s.is_disjoint(&side));
+                side.extend(joined.into_iter().flatten());
+                sides = apart;
+                sides.push(side);
+            }
+        }
+        let position = |a: &AxisId| axes.iter().position(|b| a == b);
+        let mut sides: Vec<Vec<AxisId>> = sides.into_iter().map(|s| s.into_iter().collect()).collect();
+        for side in &mut sides {
+            side.sort_by_key(position);
+        }
+        sides.sort_by_key(|s| s.first().and_then(position));
+        sides
+    }
+
+    /// Whether a reduction that depends on `axis` holds one that does not: splitting the axis would repeat that one.
+    fn repeats_inside(&self, work: &Work<'_>, axis: AxisId) -> bool {
+        let depends = |t: TermId| work.facts.get(t).axes.contains(&axis);
+        self.binders.iter().filter(|b| depends(b.term)).any(|b| {
+            let term = &work.function.terms[b.term];
+            let elements =
+                if let Op::Fold { components, .. } = &term.op { &term.args[..components.len()] } else { &[] };
+            let fold = elements.iter().any(|a| !depends(*a));
+            fold || self
+                .binders
+                .iter()
+                .any(|inner| inner.nested && !depends(inner.term) && reaches(work.function, b.term, inner.term))
+        })
+    }
+
+    fn reduce_tiles(&self, work: &Work<'_>, shape: &Shape) -> BTreeMap<AxisId, i64> {
+        let mut tiles: BTreeMap<AxisId, i64> = BTreeMap::new();
+        for binder in &self.binders {
+            let product = self.sites.iter().any(|s| s.bound == binder.bound);
+            let whole = binder.bound.iter().all(|a| work.known(*a).is_some_and(|e| e <= WHOLE));
+            let budget = match (binder.nested, product) {
+                (true, _) if whole && binder.bound.len() == 1 => WHOLE,
+                (false, false) => STREAM,
+                _ => shape.reduce,
+            };
+            for (axis, tile) in work.fill(&binder.bound, budget) {
+                let entry = tiles.entry(axis).or_insert(tile);
+                *entry = tile.min(*entry);
+            }
+        }
+        tiles
+    }
+}
+
+/// Whether `inner` is an operand of `outer`, at any depth. Operands have lower ids.
+fn reaches(function: &Function, outer: TermId, inner: TermId) -> bool {
+    let mut open = function.terms[outer].args.clone();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if id == inner {
+            return true;
+        }
+        if id > inner && seen.insert(id) {
+            open.extend(&function.terms[id].args);
+        }
+    }
+    false
+}
+
+/// The factors of a summed element, without its condition.
+pub(crate) fn factors(function: &Function, element: TermId) -> Vec<TermId> {
+    let term = &function.terms[element];
+    match &term.op {
+        Op::Where => factors(function, term.args[0]),
+        Op::Elem(ElemOp::Mul) => term.args.iter().flat_map(|a| factors(function, *a)).collect(),
+        _ => vec![element],
+    }
+}
