@@ -16,31 +16,73 @@ use sawmill_ir::graph::Repair;
 /// A loop over memory: which axes, after how many others.
 type Pass = (AxisSet, u32);
 
-/// The cost of `choice` in seconds; `None` if a value depends on itself.
-pub(super) fn cost(space: &Space, choice: &Choice, sizes: &Sizes) -> Option<f64> {
-    let stored = tensors(space, choice);
-    let mut kernels: Vec<usize> = Vec::new();
-    let mut known = FxHashSet::default();
-    for root in &space.roots {
-        if known.insert(*root) {
-            kernels.push(*root);
-        }
+/// A kernel as it was charged: what it depended on, and what that gave.
+struct Charged {
+    /// The classes it was computed from: which form, and whether it is a tensor.
+    under: Vec<(usize, usize, bool)>,
+    seconds: Option<f64>,
+    needs: Vec<usize>,
+}
+
+/// Costs of plans that differ in few decisions: a kernel is charged again only if a decision under it changed.
+pub(super) struct Costs<'a> {
+    space: &'a Space,
+    sizes: &'a Sizes,
+    known: FxHashMap<usize, Vec<Charged>>,
+}
+
+/// Charges that are kept for each kernel.
+const KEPT: usize = 8;
+
+impl<'a> Costs<'a> {
+    pub(super) fn new(space: &'a Space, sizes: &'a Sizes) -> Self {
+        Self { space, sizes, known: FxHashMap::default() }
     }
-    let mut total = 0.0;
-    let mut reads: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
-    let mut at = 0;
-    while at < kernels.len() {
-        let mut kernel = Kernel::new(space, choice, sizes, kernels[at], &stored);
-        total += kernel.seconds()?;
-        for read in &kernel.needs {
-            if known.insert(*read) {
-                kernels.push(*read);
+    /// The cost of `choice` in seconds; `None` if a value depends on itself.
+    pub(super) fn of(&mut self, choice: &Choice) -> Option<f64> {
+        let stored = tensors(self.space, choice);
+        let mut kernels: Vec<usize> = Vec::new();
+        let mut known = FxHashSet::default();
+        for root in &self.space.roots {
+            if known.insert(*root) {
+                kernels.push(*root);
             }
         }
-        reads.insert(kernels[at], kernel.needs);
-        at += 1;
+        let mut total = 0.0;
+        let mut reads: FxHashMap<usize, Vec<usize>> = FxHashMap::default();
+        let mut at = 0;
+        while at < kernels.len() {
+            let (seconds, needs) = self.kernel(choice, &stored, kernels[at])?;
+            total += seconds;
+            for read in &needs {
+                if known.insert(*read) {
+                    kernels.push(*read);
+                }
+            }
+            reads.insert(kernels[at], needs);
+            at += 1;
+        }
+        is_acyclic(&kernels, &reads).then_some(total)
     }
-    is_acyclic(&kernels, &reads).then_some(total)
+    fn kernel(&mut self, choice: &Choice, stored: &[bool], root: usize) -> Option<(f64, Vec<usize>)> {
+        let same = |c: &Charged| c.under.iter().all(|(class, form, is)| choice.form[*class] == *form && stored[*class] == *is);
+        if let Some(charged) = self.known.get(&root).and_then(|all| all.iter().find(|c| same(c))) {
+            return charged.seconds.map(|s| (s, charged.needs.clone()));
+        }
+        let mut kernel = Kernel::new(self.space, choice, self.sizes, root, stored);
+        let seconds = kernel.seconds();
+        let mut under = kernel.visited;
+        under.sort_unstable();
+        under.dedup();
+        let under = under.into_iter().map(|c| (c, choice.form[c], stored[c])).collect();
+        let result = seconds.map(|s| (s, kernel.needs.clone()));
+        let all = self.known.entry(root).or_default();
+        if all.len() == KEPT {
+            all.remove(0);
+        }
+        all.push(Charged { under, seconds, needs: kernel.needs });
+        result
+    }
 }
 
 /// The classes that are tensors: roots, what is chosen to be stored, what views read.
@@ -102,6 +144,7 @@ struct Kernel<'a> {
     levels: FxHashMap<(usize, AxisSet), Option<u32>>,
     passes: FxHashSet<Pass>,
     needs: Vec<usize>,
+    visited: Vec<usize>,
 }
 
 impl<'a> Kernel<'a> {
@@ -119,6 +162,7 @@ impl<'a> Kernel<'a> {
             levels: FxHashMap::default(),
             passes: FxHashSet::default(),
             needs: Vec::new(),
+            visited: Vec::new(),
         }
     }
     fn seconds(&mut self) -> Option<f64> {
@@ -139,6 +183,7 @@ impl<'a> Kernel<'a> {
 
     /// How many passes must end before a value is known where `bound` are bound.
     fn level(&mut self, class: usize, bound: AxisSet) -> Option<u32> {
+        self.visited.push(class);
         if self.is_read(class) {
             return Some(0);
         }
@@ -172,11 +217,13 @@ impl<'a> Kernel<'a> {
         Some(if inside.is_empty() { level + 1 } else { level })
     }
     /// The axes of the fold of a projection, and the operands of all its components.
-    fn fold(&self, form: &Form) -> Option<(AxisSet, Vec<usize>)> {
+    fn fold(&mut self, form: &Form) -> Option<(AxisSet, Vec<usize>)> {
+        self.visited.push(form.args[0]);
         let fold = self.form(form.args[0]);
         let Head::Fold { axes } = &fold.head else { return None };
-        let operands = fold.args.iter().flat_map(|c| self.form(*c).args.iter().copied());
-        Some((axes.set(), operands.collect()))
+        self.visited.extend(&fold.args);
+        let operands = fold.args.iter().flat_map(|c| self.form(*c).args.iter().copied()).collect();
+        Some((axes.set(), operands))
     }
 
     /// Charges a value that is computed in `pass` where `bound` are bound.

@@ -4,7 +4,7 @@
 //! without them. Then one decision at a time is changed (the form of a class, whether it is stored) while the cost falls. All
 //! orders are fixed, ties keep what is there.
 
-use super::cost::{cost, used};
+use super::cost::{Costs, used};
 use super::sizes::{Sizes, weight};
 use super::space::{Choice, Form, Space};
 use crate::egraph::Head;
@@ -17,9 +17,10 @@ const GAIN: f64 = 1e-9;
 /// The cheapest choice found, if every class has a form that depends on nothing cyclic. `lets` were definitions.
 pub(super) fn search(space: &Space, sizes: &Sizes, lets: &[usize]) -> Option<Choice> {
     let mut best: Option<(f64, Choice)> = None;
+    let mut costs = Costs::new(space, sizes);
     for (folds, stored) in [(true, lets), (true, &[]), (false, lets)] {
         let choice = start(space, sizes, folds, stored);
-        let Some((seconds, choice)) = improve(space, sizes, choice) else { continue };
+        let Some((seconds, choice)) = improve(space, sizes, &mut costs, choice) else { continue };
         if best.as_ref().is_none_or(|(least, _)| seconds < least * (1.0 - GAIN)) {
             best = Some((seconds, choice));
         }
@@ -149,16 +150,16 @@ fn local(space: &Space, sizes: &Sizes, class: usize, form: &Form) -> f64 {
 }
 
 /// Changes decisions one at a time while that helps.
-fn improve(space: &Space, sizes: &Sizes, mut choice: Choice) -> Option<(f64, Choice)> {
-    let mut seconds = cost(space, &choice, sizes)?;
+fn improve(space: &Space, sizes: &Sizes, costs: &mut Costs<'_>, mut choice: Choice) -> Option<(f64, Choice)> {
+    let mut seconds = costs.of(&choice)?;
     for _ in 0..ROUND_LIMIT {
         let before = seconds;
         for class in 0..space.classes.len() {
             if !used(space, &choice)[class] {
                 continue;
             }
-            try_stored(space, sizes, class, &mut choice, &mut seconds);
-            try_forms(space, sizes, class, &mut choice, &mut seconds);
+            try_stored(space, sizes, costs, class, &mut choice, &mut seconds);
+            try_forms(space, sizes, costs, class, &mut choice, &mut seconds);
         }
         if seconds >= before * (1.0 - GAIN) {
             break;
@@ -167,27 +168,41 @@ fn improve(space: &Space, sizes: &Sizes, mut choice: Choice) -> Option<(f64, Cho
     Some((seconds, choice))
 }
 
-fn try_stored(space: &Space, sizes: &Sizes, class: usize, choice: &mut Choice, seconds: &mut f64) {
+fn try_stored(
+    space: &Space,
+    sizes: &Sizes,
+    costs: &mut Costs<'_>,
+    class: usize,
+    choice: &mut Choice,
+    seconds: &mut f64,
+) {
     let may = choice.stored[class] || storable(space, sizes, choice)[class];
     let count = space.classes.len();
     if !may || space.roots.contains(&class) || runs(space, choice, class, &mut vec![None; count]) {
         return;
     }
     choice.stored[class] = !choice.stored[class];
-    match cost(space, choice, sizes) {
+    match costs.of(choice) {
         Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
         _ => choice.stored[class] = !choice.stored[class],
     }
 }
 
-fn try_forms(space: &Space, sizes: &Sizes, class: usize, choice: &mut Choice, seconds: &mut f64) {
+fn try_forms(
+    space: &Space,
+    sizes: &Sizes,
+    costs: &mut Costs<'_>,
+    class: usize,
+    choice: &mut Choice,
+    seconds: &mut f64,
+) {
     for form in 0..space.classes[class].forms.len() {
         let before = choice.form[class];
         if form == before || !may_view(space, sizes, class, form) {
             continue;
         }
         choice.form[class] = form;
-        match cost(space, choice, sizes) {
+        match costs.of(choice) {
             Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
             _ => choice.form[class] = before,
         }

@@ -81,3 +81,57 @@ fn show_layers() {
     let plan = plan(LAYERS);
     println!("{plan}\n{:?}", start.elapsed());
 }
+
+fn body(text: &str) -> String {
+    let text = plan(text).to_string();
+    text[text.find("\n{").unwrap_or(0)..].to_owned()
+}
+
+#[test]
+fn show_more() {
+    let cases = [
+        ("softcap", "fn f<S, T, const D = 64>(q: f32[S, D], k: f32[T, D], v: f32[T, D]) -> (o) {
+            let z[i in S, j in T] = mul(tanh(mul(sum[d in D](mul(q[i, d], k[j, d])), 0.1)), 30.0);
+            let p[i in S, j in T] = softmax[j](z[i, j]);
+            let o[i in S, c in D] = sum[j in T](mul(p[i, j], v[j, c])); }"),
+        ("self", "fn f<S, const D = 64>(q: f32[S, D], k: f32[S, D], v: f32[S, D]) -> (o) {
+            let z[i in S, j in S] = sum[d in D](mul(q[i, d], k[j, d]));
+            let p[i in S, j in S] = softmax[j](where(z[i, j], le(#j, #i)));
+            let o[i in S, c in D] = sum[j in S](mul(or_else(p[i, j], 0.0), v[j, c])); }"),
+        ("sink", "fn f<S, T, const D = 64>(q: f32[S, D], k: f32[T, D], v: f32[T, D], sink: f32) -> (o) {
+            let z[i in S, j in T] = sum[d in D](mul(q[i, d], k[j, d]));
+            let m[i in S] = max(max[j in T](z[i, j]), sink[]);
+            let e[i in S, j in T] = exp(sub(z[i, j], m[i]));
+            let l[i in S] = add(sum[j in T](e[i, j]), exp(sub(sink[], m[i])));
+            let o[i in S, c in D] = div(sum[j in T](mul(e[i, j], v[j, c])), l[i]); }"),
+        ("joint", "fn f<S, T, U>(z: f32[S, T, U], v: f32[T, U]) -> (o) {
+            let p[i in S, j in T, k in U] = softmax[j, k](z[i, j, k]);
+            let o[i in S] = sum[j in T, k in U](mul(p[i, j, k], v[j, k])); }"),
+        ("squares", "fn f<S, T>(z: f32[S, T]) -> (o) {
+            let p[i in S, j in T] = softmax[j](z[i, j]);
+            let o[i in S] = sum[j in T](mul(p[i, j], p[i, j])); }"),
+        ("amax", "fn f<S, T>(x: f32[S, T], w: f32[T]) -> (o) {
+            let a[i in S] = max[j in T](abs(x[i, j]));
+            let o[i in S] = sum[j in T](mul(div(x[i, j], a[i]), w[j])); }"),
+        ("tanh", "fn f<S, T>(x: f32[S, T], w: f32[T]) -> (o) {
+            let a[i in S] = max[j in T](abs(x[i, j]));
+            let o[i in S] = sum[j in T](mul(tanh(div(x[i, j], a[i])), w[j])); }"),
+        ("layer norm", "fn f<S, const D = 512>(x: f32[S, D], w: f32[D], b: f32[D]) -> (y) {
+            let m[s in S] = mean[d in D](x[s, d]);
+            let v[s in S] = mean[d in D](mul(sub(x[s, d], m[s]), sub(x[s, d], m[s])));
+            let y[s in S, d in D] = add(mul(sub(x[s, d], m[s]), rsqrt(add(v[s], 0.00001)), w[d]), b[d]); }"),
+        ("chain", "fn f<S, const D = 64, const E = 4096>(a: f32[S, D], b: f32[D, E], c: f32[E, D]) -> (y) {
+            let t[s in S, e in E] = sum[d in D](mul(a[s, d], b[d, e]));
+            let y[s in S, f in D] = sum[e in E](mul(t[s, e], c[e, f])); }"),
+        ("latent", "fn f<S, T, const H = 128, const D = 128, const R = 512>(q: f32[S, H, D], c: f32[T, R], wk: f32[H, D, R], wv: f32[H, D, R]) -> (o) {
+            let k[h in H, j in T, d in D] = sum[r in R](mul(wk[h, d, r], c[j, r]));
+            let v[h in H, j in T, d in D] = sum[r in R](mul(wv[h, d, r], c[j, r]));
+            let z[h in H, i in S, j in T] = sum[d in D](mul(q[i, h, d], k[h, j, d]));
+            let p[h in H, i in S, j in T] = softmax[j](where(z[h, i, j], le(#j, #(i + T - S))));
+            let o[i in S, h in H, d in D] = sum[j in T](mul(p[h, i, j], v[h, j, d])); }"),
+    ];
+    for (name, text) in cases {
+        let start = std::time::Instant::now();
+        println!("== {name}{}{:?}", body(text), start.elapsed());
+    }
+}
