@@ -52,9 +52,9 @@ pub struct GenerateArgs {
     #[arg(long)]
     pub chat: bool,
 
-    /// Most tokens to generate; the model may end earlier
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    pub tokens: usize,
+    /// Most tokens to generate; the model may end earlier [default: 128, or what the context has room for]
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
 
     /// Seed of the random choices; without it, a new one each time, shown at the end
     #[arg(long, value_name = "N")]

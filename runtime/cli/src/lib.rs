@@ -6,6 +6,7 @@
 
 pub mod acquire;
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod engine;
 pub mod error;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct MachineFigures {
     /// Bytes per second of a streaming read with all cores.
     pub streaming_read: f64,
+    /// Floating-point operations per second of 128-bit f32 multiplications and additions with all cores.
+    pub multiply_adds: f64,
 }
 
 /// sawmill's directory in the user's cache: `$XDG_CACHE_HOME/sawmill`, or `~/.cache/sawmill`. A relative

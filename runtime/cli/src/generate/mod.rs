@@ -26,6 +26,8 @@ use run::{Ended, Limits};
 use sampling::{Sampler, Sampling};
 use summary::Summary;
 
+/// Tokens where the user names no number.
+const USUAL_TOKENS: usize = 128;
 /// Temperature where the user asks for random choices and names none.
 const USUAL_TEMPERATURE: f32 = 0.8;
 /// Top-p where the user names none.
@@ -44,13 +46,15 @@ pub fn command(args: &GenerateArgs) -> Result<u8, Failure> {
     let start = Instant::now();
     let file = model::open(&path)?;
     let ids = encode(&file, &text, args.chat)?;
-    run::check_lengths(ids.len(), Some(args.tokens), file.config.context as usize)?;
+    let context = file.config.context as usize;
+    run::check_lengths(ids.len(), args.tokens, context)?;
+    let tokens = args.tokens.unwrap_or_else(|| USUAL_TOKENS.min(context - ids.len()));
     let load = start.elapsed();
     let weight_bytes = file.weight_bytes();
     let sampling = sampling(args);
     let mut model = engine::load(&file, args.engine, args.threads)?;
     let mut stdout = io::stdout().lock();
-    let limits = Limits { tokens: Some(args.tokens), stops: &file.stops };
+    let limits = Limits { tokens: Some(tokens), stops: &file.stops };
     let mut sampler = Sampler::new(sampling);
     let run = run::generate(&mut *model, &file.codec, &ids, limits, &mut sampler, &mut stdout, &interrupt::asked)?;
     if run.ended != Ended::Closed {
