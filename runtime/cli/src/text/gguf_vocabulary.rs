@@ -1,84 +1,28 @@
-//! The vocabulary inside a GGUF file, as a byte-level BPE tokenizer.
+//! The vocabulary inside a GGUF file, byte-level BPE or SentencePiece.
 //!
 //! In: a parsed file. Out: [`Vocabulary`].
-//! Invariant: ids agree with llama.cpp's tokenizer for the same file; a way of splitting text that is not known is an
-//! error, because a guess would give other ids.
-//! Source: the patterns are those of llama.cpp's table of pre-tokenizers, which restates each model's own `tokenizer.json`.
+//! Invariant: ids agree with llama.cpp's tokenizer for the same file, or reading it is an error.
 
-use tokenizers::{
-    AddedToken, SplitDelimiterBehavior, Tokenizer,
-    models::bpe::{BPE, Vocab},
-    pre_tokenizers::{
-        PreTokenizerWrapper,
-        byte_level::ByteLevel,
-        digits::Digits,
-        sequence::Sequence,
-        split::{Split, SplitPattern},
-    },
-};
+use tokenizers::{AddedToken, Tokenizer};
 
-use super::{VocabularyError, codec::TextCodec};
+use super::{VocabularyError, byte_level, codec::TextCodec, sentence_piece};
 use crate::model::gguf::{Gguf, GgufError, Value};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
+const SCORES: &str = "tokenizer.ggml.scores";
 
 /// Token types of the format that are found in text before it is split.
 const CONTROL: u32 = 3;
 const USER_DEFINED: u32 = 4;
+/// The type of ordinary tokens.
+const NORMAL: u32 = 1;
 
-/// Control tokens that end a turn or a text, beside the one that the file names; files name one and models use several.
-const ENDS: [&str; 5] = ["<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "</s>"];
-
-/// Letters, numbers up to three digits, punctuation and spaces, as Llama 3 splits them.
-const LLAMA_THREE: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// The same with single digits, as Qwen 2 splits them.
-const QWEN_TWO: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// How text is split into the pieces that merges stay inside of.
-#[derive(Clone, Copy)]
-enum Splitting {
-    /// GPT-2's pattern.
-    Gpt,
-    /// Single digits first, then GPT-2's pattern.
-    DigitsThenGpt,
-    /// A pattern of its own.
-    Pattern(&'static str),
-}
-
-/// A name of the format, and what it stands for.
-struct SplitRow {
-    names: &'static [&'static str],
-    splitting: Splitting,
-    /// A piece that is a token is that token, whatever the merges say.
-    whole_pieces: bool,
-    /// Whether a text begins with the beginning token unless the file says otherwise.
-    begins: bool,
-}
-
-const SPLITS: [SplitRow; 4] = [
-    SplitRow {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell"],
-        splitting: Splitting::DigitsThenGpt,
-        whole_pieces: false,
-        begins: false,
-    },
-    SplitRow { names: &["gpt-2", "olmo", "mpt"], splitting: Splitting::Gpt, whole_pieces: false, begins: false },
-    SplitRow {
-        names: &["llama-bpe", "llama3", "llama-v3"],
-        splitting: Splitting::Pattern(LLAMA_THREE),
-        whole_pieces: true,
-        begins: true,
-    },
-    SplitRow { names: &["qwen2"], splitting: Splitting::Pattern(QWEN_TWO), whole_pieces: false, begins: false },
-];
-
-/// The names of all pre-tokenizers, for messages.
-pub(super) fn known_splits() -> String {
-    SPLITS.iter().flat_map(|row| row.names).copied().collect::<Vec<_>>().join(", ")
-}
+/// Tokens that end a turn or a text, beside the one that the file names: files name one and models use several. They
+/// are control tokens also where the file's types forget to say so, as in llama.cpp.
+const ENDS: [&str; 8] =
+    ["<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "<end_of_turn>", "<EOT>", "</s>"];
 
 /// What a file says about text.
 pub(crate) struct Vocabulary {
@@ -94,18 +38,11 @@ pub(crate) struct Vocabulary {
 
 /// Reads the vocabulary of a model whose embedding has `rows` rows.
 pub(crate) fn read(gguf: &Gguf<'_>, rows: u32) -> Result<Vocabulary, VocabularyError> {
-    let model = gguf.text("tokenizer.ggml.model")?;
-    if model != "gpt2" {
-        return Err(VocabularyError::Model(model.to_owned()));
-    }
-    let pre = gguf.text("tokenizer.ggml.pre")?;
-    let row = SPLITS.iter().find(|row| row.names.contains(&pre));
-    let row = row.ok_or_else(|| VocabularyError::Split(pre.to_owned()))?;
     let tokens = texts(gguf, TOKENS)?;
     if tokens.len() > rows as usize {
         return Err(VocabularyError::Size { tokens: tokens.len(), rows });
     }
-    let mut tokenizer = tokenizer(tokens, texts(gguf, MERGES)?, row)?;
+    let (mut tokenizer, begins) = tokenizer(gguf, tokens)?;
     let specials = specials(gguf, tokens)?;
     let added: Vec<AddedToken> =
         specials.iter().map(|&(id, control)| AddedToken::from(tokens[id], control).normalized(false)).collect();
@@ -113,10 +50,7 @@ pub(crate) fn read(gguf: &Gguf<'_>, rows: u32) -> Result<Vocabulary, VocabularyE
     let begin = special_id(gguf, "tokenizer.ggml.bos_token_id", tokens)?;
     let end = special_id(gguf, "tokenizer.ggml.eos_token_id", tokens)?;
     let turn = special_id(gguf, "tokenizer.ggml.eot_token_id", tokens)?;
-    let begins = match gguf.metadata.get("tokenizer.ggml.add_bos_token") {
-        Some(&Value::Bool(begins)) => begins,
-        _ => row.begins,
-    };
+    let begins = flag(gguf, "tokenizer.ggml.add_bos_token").unwrap_or(begins);
     let named = specials.iter().filter(|&&(id, _)| ENDS.contains(&tokens[id])).map(|&(id, _)| id as u32);
     let mut stops: Vec<u32> = end.into_iter().chain(turn).chain(named).collect();
     stops.sort_unstable();
@@ -130,6 +64,35 @@ pub(crate) fn read(gguf: &Gguf<'_>, rows: u32) -> Result<Vocabulary, VocabularyE
     })
 }
 
+/// The tokenizer, and whether a text begins with the beginning token where the file does not say.
+fn tokenizer(gguf: &Gguf<'_>, tokens: &[&str]) -> Result<(Tokenizer, bool), VocabularyError> {
+    match gguf.text("tokenizer.ggml.model")? {
+        "gpt2" => {
+            let row = byte_level::split_row(gguf.text("tokenizer.ggml.pre")?)?;
+            Ok((byte_level::tokenizer(tokens, texts(gguf, MERGES)?, row)?, row.begins))
+        }
+        "llama" => {
+            let scores = match gguf.metadata.get(SCORES) {
+                Some(Value::Scalars(scores)) => scores.iter().map(|score| score.as_f64().unwrap_or(0.0)),
+                _ => return Err(GgufError::MissingKey(SCORES.to_owned()).into()),
+            };
+            let scores: Vec<f64> = scores.collect();
+            let types = types(gguf)?;
+            let mergeable = |id: usize| types.get(id).is_none_or(|&kind| kind == NORMAL || kind == USER_DEFINED);
+            let prefix = flag(gguf, "tokenizer.ggml.add_space_prefix").unwrap_or(true);
+            Ok((sentence_piece::tokenizer(tokens, &scores, mergeable, prefix)?, true))
+        }
+        other => Err(VocabularyError::Model(other.to_owned())),
+    }
+}
+
+fn flag(gguf: &Gguf<'_>, key: &str) -> Option<bool> {
+    match gguf.metadata.get(key) {
+        Some(&Value::Bool(flag)) => Some(flag),
+        _ => None,
+    }
+}
+
 fn texts<'g>(gguf: &'g Gguf<'_>, key: &str) -> Result<&'g [&'g str], GgufError> {
     match gguf.metadata.get(key) {
         Some(Value::Texts(texts)) => Ok(texts),
@@ -138,48 +101,26 @@ fn texts<'g>(gguf: &'g Gguf<'_>, key: &str) -> Result<&'g [&'g str], GgufError> 
     }
 }
 
-fn tokenizer(tokens: &[&str], merges: &[&str], row: &SplitRow) -> Result<Tokenizer, VocabularyError> {
-    let vocab: Vocab = tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), id as u32)).collect();
-    let pairs = merges.iter().map(|merge| match merge.split_once(' ') {
-        Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left.to_owned(), right.to_owned())),
-        _ => Err(VocabularyError::Merge((*merge).to_owned())),
-    });
-    let pairs = pairs.collect::<Result<Vec<_>, _>>()?;
-    let model = BPE::builder().vocab_and_merges(vocab, pairs).ignore_merges(row.whole_pieces).build();
-    let mut tokenizer = Tokenizer::new(model.map_err(VocabularyError::Tokenizer)?);
-    tokenizer.with_pre_tokenizer(Some(pre_tokenizer(row.splitting)?));
-    tokenizer.with_decoder(Some(ByteLevel::default()));
-    Ok(tokenizer)
-}
-
-fn pre_tokenizer(splitting: Splitting) -> Result<PreTokenizerWrapper, VocabularyError> {
-    let bytes = |split: bool| PreTokenizerWrapper::from(ByteLevel::new(false, false, split));
-    let steps = match splitting {
-        Splitting::Gpt => vec![bytes(true)],
-        Splitting::DigitsThenGpt => vec![Digits::new(true).into(), bytes(true)],
-        Splitting::Pattern(pattern) => {
-            let pattern = SplitPattern::Regex(pattern.to_owned());
-            let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false);
-            vec![split.map_err(VocabularyError::Tokenizer)?.into(), bytes(false)]
-        }
-    };
-    Ok(Sequence::new(steps).into())
+/// The types of the tokens, where the file has them.
+fn types(gguf: &Gguf<'_>) -> Result<Vec<u32>, GgufError> {
+    match gguf.metadata.get(TYPES) {
+        Some(Value::Scalars(types)) => Ok(types.iter().map(|kind| kind.as_u32().unwrap_or(NORMAL)).collect()),
+        Some(_) => Err(GgufError::KeyType { key: TYPES.to_owned(), wanted: "an array of integers" }),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Tokens that are found in text as they are written: their ids, and whether they are control tokens.
 fn specials(gguf: &Gguf<'_>, tokens: &[&str]) -> Result<Vec<(usize, bool)>, GgufError> {
-    let types = match gguf.metadata.get(TYPES) {
-        Some(Value::Scalars(types)) => types,
-        Some(_) => return Err(GgufError::KeyType { key: TYPES.to_owned(), wanted: "an array of integers" }),
-        None => return Ok(Vec::new()),
-    };
-    let typed = types.iter().take(tokens.len()).enumerate().filter_map(|(id, kind)| match kind.as_u32() {
-        Some(CONTROL) => Some((id, true)),
-        Some(USER_DEFINED) => Some((id, false)),
+    let types = types(gguf)?;
+    let kind = |id: usize| types.get(id).copied().unwrap_or(NORMAL);
+    let found = tokens.iter().enumerate().filter_map(|(id, token)| match kind(id) {
+        _ if ENDS.contains(token) => Some((id, true)),
+        // An empty text would be found everywhere.
+        CONTROL | USER_DEFINED if !token.is_empty() => Some((id, kind(id) == CONTROL)),
         _ => None,
     });
-    // An empty text would be found everywhere.
-    Ok(typed.filter(|&(id, _)| !tokens[id].is_empty()).collect())
+    Ok(found.collect())
 }
 
 fn special_id(gguf: &Gguf<'_>, key: &str, tokens: &[&str]) -> Result<Option<u32>, VocabularyError> {

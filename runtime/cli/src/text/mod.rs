@@ -3,10 +3,12 @@
 //! In: a vocabulary from a checkpoint. Out: [`codec::TextCodec`], [`stream::TextStream`], [`chat::ChatTemplate`].
 //! Invariant: token ids are below the model's vocabulary size, or encoding is an error.
 
+mod byte_level;
 pub mod chat;
 pub mod codec;
 pub(crate) mod gguf_vocabulary;
 pub(crate) mod huggingface_vocabulary;
+mod sentence_piece;
 pub mod stream;
 
 /// A vocabulary that cannot be used, or text that it cannot express.
@@ -16,10 +18,10 @@ pub enum VocabularyError {
     #[error("{0}")]
     Gguf(#[from] crate::model::gguf::GgufError),
     /// A kind of vocabulary that is not built.
-    #[error("the tokenizer model `{0}` is not supported; `gpt2` (byte-level BPE) is")]
+    #[error("the tokenizer model `{0}` is not supported; `gpt2` (byte-level BPE) and `llama` (SentencePiece) are")]
     Model(String),
     /// A way to split text before merging that is not known; guessing would give other token ids.
-    #[error("the pre-tokenizer `{0}` is not known; known are {known}", known = gguf_vocabulary::known_splits())]
+    #[error("the pre-tokenizer `{0}` is not known; known are {known}", known = byte_level::known_splits())]
     Split(String),
     /// More tokens than the model has.
     #[error("the vocabulary has {tokens} tokens, the model's embedding {rows} rows")]

@@ -57,6 +57,14 @@ pub(crate) fn texts_value(values: &[String]) -> Vec<u8> {
     array_value(8, values.len(), values.iter().flat_map(|value| text(value)).collect())
 }
 
+pub(crate) fn i32s_value(values: &[i32]) -> Vec<u8> {
+    array_value(5, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+pub(crate) fn f32s_value(values: &[f32]) -> Vec<u8> {
+    array_value(6, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
 /// The 256 letters that byte-level BPE writes bytes as, then control tokens and one merged token.
 pub(crate) fn tokens() -> Vec<String> {
     let plain = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
@@ -76,8 +84,7 @@ pub(crate) fn tokens() -> Vec<String> {
 /// A valid file: q4_1 projections, q8_0 embedding, tied head.
 pub(crate) fn gguf() -> GgufFile {
     let tokens = tokens();
-    let types: Vec<u8> =
-        (0..tokens.len()).flat_map(|id| (if (256..258).contains(&id) { 3_i32 } else { 1 }).to_le_bytes()).collect();
+    let types: Vec<i32> = (0..tokens.len()).map(|id| if (256..258).contains(&id) { 3 } else { 1 }).collect();
     let pairs = vec![
         ("general.architecture", text_value("llama")),
         ("llama.block_count", u32_value(LAYERS as u32)),
@@ -90,7 +97,7 @@ pub(crate) fn gguf() -> GgufFile {
         ("llama.attention.layer_norm_rms_epsilon", f32_value(1e-5)),
         ("tokenizer.ggml.model", text_value("gpt2")),
         ("tokenizer.ggml.pre", text_value("smollm")),
-        ("tokenizer.ggml.token_type", array_value(5, tokens.len(), types)),
+        ("tokenizer.ggml.token_type", i32s_value(&types)),
         ("tokenizer.ggml.merges", texts_value(&["h e".to_owned()])),
         ("tokenizer.ggml.bos_token_id", u32_value(256)),
         ("tokenizer.ggml.eos_token_id", u32_value(257)),

@@ -130,7 +130,7 @@ fn a_model_that_is_not_the_familys_is_named() {
         "{other:?}"
     );
     assert!(message(&gguf().with("tokenizer.ggml.pre", text_value("tekken"))).contains("`tekken` is not known"));
-    assert!(message(&gguf().with("tokenizer.ggml.model", text_value("llama"))).contains("`llama` is not supported"));
+    assert!(message(&gguf().with("tokenizer.ggml.model", text_value("bert"))).contains("`bert` is not supported"));
     assert!(message(&gguf().with("llama.rope.scaling.type", text_value("yarn"))).contains("yarn"));
     assert!(message(&gguf().with("llama.attention.head_count", u32_value(0))).contains(" is 0"));
     assert!(message(&gguf().with("llama.attention.head_count_kv", u32_value(3))).contains("not a multiple"));

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use sawmill_cli::{acquire, model};
 use serde_json::Value;
 
+use crate::checkpoint::{D_MODEL, f32s_value, gguf, i32s_value, text_value, texts_value, u32_value};
+
 fn reference(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference").join(name)
 }
@@ -52,4 +54,50 @@ fn a_directory_agrees_with_transformers() {
     let chat = file.chat.expect("a template").render(text(&message["content"])).expect("it renders");
     assert_eq!(chat, text(&reference["chat"]["text"]));
     assert_eq!(file.codec.encode(&chat, false).expect("ids"), ids(&reference["chat"]["ids"]));
+}
+
+/// A tiny model around a vocabulary of the reference.
+fn model_with(vocabulary: &Value) -> Vec<u8> {
+    let texts = |key: &str| -> Vec<String> { serde_json::from_value(vocabulary[key].clone()).expect("texts") };
+    let tokens = texts("tokens");
+    let begin = tokens.iter().position(|token| token == "<s>").expect("it begins with <s>") as u32;
+    let types: Vec<i32> = serde_json::from_value(vocabulary["types"].clone()).expect("types");
+    let mut file = gguf()
+        .with("tokenizer.ggml.model", text_value(text(&vocabulary["model"])))
+        .with("tokenizer.ggml.pre", text_value(text(&vocabulary["pre"])))
+        .with("tokenizer.ggml.tokens", texts_value(&tokens))
+        .with("tokenizer.ggml.token_type", i32s_value(&types))
+        .with("tokenizer.ggml.bos_token_id", u32_value(begin))
+        .with("tokenizer.ggml.eos_token_id", u32_value(begin + 1));
+    file = if vocabulary["merges"].is_array() {
+        file.with("tokenizer.ggml.merges", texts_value(&texts("merges")))
+    } else {
+        let scores: Vec<f32> = serde_json::from_value(vocabulary["scores"].clone()).expect("scores");
+        file.with("tokenizer.ggml.merges", Vec::new()).with("tokenizer.ggml.scores", f32s_value(&scores))
+    };
+    let embedding = |tensor: &mut crate::checkpoint::GgufTensor| {
+        tensor.sizes = vec![D_MODEL as u64, tokens.len() as u64];
+        tensor.bytes = vec![0; D_MODEL / 32 * 34 * tokens.len()];
+    };
+    file.edit("token_embd.weight", embedding).bytes()
+}
+
+#[test]
+fn ids_of_every_kind_of_vocabulary_agree_with_llama_cpp() {
+    let reference = json("vocabularies.json");
+    let mut wrong = Vec::new();
+    for vocabulary in reference.as_array().expect("vocabularies") {
+        let name = format!("{} {}", text(&vocabulary["model"]), text(&vocabulary["pre"]));
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("model.gguf");
+        std::fs::write(&path, model_with(vocabulary)).expect("written");
+        let codec = model::open(&path).unwrap_or_else(|error| panic!("{name}: {error}")).codec;
+        for entry in vocabulary["texts"].as_array().expect("texts") {
+            let (found, wanted) = (codec.encode(text(&entry["text"]), true).expect("ids"), ids(&entry["ids"]));
+            if found != wanted {
+                wrong.push(format!("{name}: {}\n  found  {found:?}\n  wanted {wanted:?}", entry["text"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
