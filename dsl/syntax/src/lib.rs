@@ -7,8 +7,8 @@
 
 pub mod ast;
 pub mod check;
-pub mod closure;
 pub mod errors;
 pub mod expand;
+pub mod host;
 pub mod parse;
 pub mod print;

@@ -14,9 +14,11 @@ use crate::errors::{Diagnostics, Problem};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::{Arena, Entity};
 use sawmill_ir::graph::{
-    ClosureId, ClosureParam, Dim, DimKind, Elem, Function, Input, Op, Param as IrParam, Tensor, TensorKind,
+    Arg, ClosureId, ClosureParam, Dim, DimKind, Elem, Function, Input, Module, Op, Param as IrParam, Tensor,
+    TensorKind, TermId,
 };
 use sawmill_ir::index::{Atom, DimId, Index};
+use std::collections::BTreeSet;
 
 /// A closure from Rust in graph IR.
 #[derive(Clone, Debug)]
@@ -38,18 +40,21 @@ pub struct AtLeast {
     pub size: Index,
 }
 
-/// Checks a closure for the parameter `param` of `callee`.
+/// Checks a closure for the parameter `param` of the function `callee` of `module`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check_host_closure(
     closure: &Closure,
-    callee: &Function,
+    module: &Module,
+    callee: &str,
     param: &str,
     captures: &[(DType, usize)],
 ) -> Result<Resolved, Diagnostics> {
     let mut errors = Diagnostics::default();
-    let Some((id, wanted)) = callee.closures.iter().find(|(_, c)| c.name == param) else {
+    let callee = module.function(callee);
+    let found = callee.and_then(|f| Some((f, f.closures.iter().find(|(_, c)| c.name == param)?)));
+    let Some((callee, (id, wanted))) = found else {
         let problem = Problem::Unknown { what: "closure parameter".into(), name: param.into(), help: String::new() };
         errors.report(closure.loc, problem);
         return Err(errors);
@@ -60,7 +65,7 @@ pub fn check_host_closure(
     elab.capture_inputs(captures);
     let own = elab.function.dims.len();
     elab.function.dims = elab.function.dims.values().chain(callee.dims.values()).cloned().collect();
-    let ranges = applied_ranges(callee, id, wanted.params.len());
+    let ranges = applied_ranges(module, callee, id);
     let shifted = |size: &Index| {
         size.substitute(&mut |atom| match atom {
             Atom::Dim(dim) => Some(Index::dim(DimId::new(dim.index() + own))),
@@ -112,24 +117,86 @@ impl Elab<'_> {
     }
 }
 
-/// The size of the axis over whose bare index a function always applies its closure, per parameter.
-fn applied_ranges(callee: &Function, id: ClosureId, params: usize) -> Vec<Option<Index>> {
-    let mut ranges: Vec<Option<Option<Index>>> = vec![None; params];
-    for term in callee.terms.values().filter(|term| term.op == Op::Apply(id)) {
-        for (range, arg) in ranges.iter_mut().zip(&term.args) {
-            let size = match &callee.terms[*arg].op {
-                Op::Index(index) => index.as_axis().map(|axis| callee.axes[axis].extent.clone()),
+/// The size of the axis over whose bare index a function always applies its closure, per parameter. A closure that is only
+/// passed on is applied by the callee: `attend(.., mask = |i, j| mask(b, h, i, j))`.
+fn applied_ranges(module: &Module, function: &Function, id: ClosureId) -> Vec<Option<Index>> {
+    let mut ranges = Ranges { sizes: vec![None; function.closures[id].params.len()] };
+    let mut inside = BTreeSet::new();
+    for term in function.terms.values() {
+        let Op::Call { function: callee, args, dims, .. } = &term.op else { continue };
+        let Some(callee) = module.function(callee) else { continue };
+        for (name, arg) in args {
+            let Arg::Closure(closure) = arg else { continue };
+            let param = callee.closures.iter().find(|(_, param)| param.name == *name);
+            let given = param.map(|(id, _)| applied_ranges(module, callee, id)).unwrap_or_default();
+            let given: Vec<Option<Index>> =
+                given.into_iter().map(|size| Some(in_caller(callee, dims, &size?))).collect();
+            for applied in reachable(function, closure.body) {
+                inside.insert(applied);
+                ranges.site(function, applied, id, &given);
+            }
+        }
+    }
+    for applied in function.terms.keys().filter(|applied| !inside.contains(applied)) {
+        ranges.site(function, applied, id, &[]);
+    }
+    ranges.sizes.into_iter().map(Option::flatten).collect()
+}
+
+/// Sizes found so far: nothing yet, disagreement, or the size.
+struct Ranges {
+    sizes: Vec<Option<Option<Index>>>,
+}
+
+impl Ranges {
+    /// Takes in one application; `given` are the ranges of the parameters of the closure it stands in.
+    fn site(&mut self, function: &Function, applied: TermId, id: ClosureId, given: &[Option<Index>]) {
+        let term = &function.terms[applied];
+        if term.op != Op::Apply(id) {
+            return;
+        }
+        for (known, arg) in self.sizes.iter_mut().zip(&term.args) {
+            let atom = match &function.terms[*arg].op {
+                Op::Index(index) => index.as_atom().cloned(),
+                Op::ClosureParam(number) => Some(Atom::Param(*number)),
+                _ => None,
+            };
+            let size = match atom {
+                Some(Atom::Axis(axis)) => Some(function.axes[axis].extent.clone()),
+                Some(Atom::Param(number)) => given.get(number as usize).cloned().flatten(),
                 _ => None,
             };
             let size = size.filter(|size| size.axes().is_empty());
-            match range {
-                None => *range = Some(size),
-                Some(known) if *known != size => *known = None,
+            match known {
+                None => *known = Some(size),
+                Some(first) if *first != size => *known = Some(None),
                 Some(_) => {}
             }
         }
     }
-    ranges.into_iter().map(Option::flatten).collect()
+}
+
+/// The terms that a term is made of, itself among them.
+fn reachable(function: &Function, root: TermId) -> BTreeSet<TermId> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![root];
+    while let Some(term) = open.pop() {
+        if found.insert(term) {
+            open.extend(&function.terms[term].args);
+        }
+    }
+    found
+}
+
+/// A size of the callee over the caller's dims.
+fn in_caller(callee: &Function, dims: &[(String, Index)], size: &Index) -> Index {
+    size.substitute(&mut |atom| match atom {
+        Atom::Dim(dim) => {
+            let name = &callee.dims[*dim].name;
+            dims.iter().find(|(given, _)| given == name).map(|(_, size)| size.clone())
+        }
+        _ => None,
+    })
 }
 
 /// The bare uses of ranged parameters as subscripts of captured tensors.

@@ -1,7 +1,7 @@
 //! The Rust items of a function.
 
 use super::{Context, docs, docs_text, ident, visibility};
-use crate::ast::{DimKind, Function, Item, Name, Param, ParamType, Signature, Type, TypeClass};
+use crate::ast::{DimKind, Field, Function, Item, Name, Param, ParamType, Signature, Type, TypeClass};
 use crate::print;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -117,7 +117,8 @@ impl Context<'_> {
         let (takes, gives) = (self.takes(signature), self.gives(signature));
         let (outputs, names_out) = (signature.outputs.len(), signature.outputs.iter().map(|o| ident(&o.name)));
         let names_out: Vec<Ident> = names_out.map(|name| format_ident!("out_{}", name)).collect();
-        let result = if outputs == 1 { quote!(#(#names_out)*) } else { quote!((#(#names_out),*)) };
+        let leaving = signature.outputs.iter().zip(&names_out).map(|(output, name)| leaving(output, name, signature));
+        let result = if outputs == 1 { quote!(#(#leaving)*) } else { quote!((#(#leaving),*)) };
         let returned = returned(signature);
         let title = format!("A call of `{}` that is being put together.", signature.name.text);
         quote! {
@@ -273,8 +274,31 @@ fn required(signature: &Signature) -> impl Iterator<Item = &Param> {
 }
 
 fn returned(signature: &Signature) -> TokenStream {
-    let outputs = signature.outputs.iter().map(|_| quote!(::sawmill::Tensor));
+    let outputs = signature.outputs.iter().map(|output| match typed(output, signature) {
+        Some((element, rank)) => quote!(::sawmill::Typed<#element, #rank>),
+        None => quote!(::sawmill::Tensor),
+    });
     if signature.outputs.len() == 1 { quote!(#(#outputs)*) } else { quote!((#(#outputs),*)) }
+}
+
+/// An output as it leaves the call: typed where its dtype is a Rust type.
+fn leaving(output: &Field, name: &Ident, signature: &Signature) -> TokenStream {
+    if typed(output, signature).is_some() { quote!(#name.typed()?) } else { quote!(#name) }
+}
+
+/// The Rust type of an output's elements and its rank.
+fn typed(output: &Field, signature: &Signature) -> Option<(TokenStream, usize)> {
+    let Type::Tensor { element, axes, .. } = &output.ty else { return None };
+    if signature.dims.iter().any(|dim| dim.name.text == element.text) {
+        return None;
+    }
+    let plain = ["f64", "f32", "i64", "i32", "u32", "i16", "u16", "i8", "u8", "bool"];
+    let ident = Ident::new(&element.text, Span::call_site());
+    match element.text.as_str() {
+        "f16" | "bf16" => Some((quote!(::sawmill::#ident), axes.len())),
+        text if plain.contains(&text) => Some((quote!(::core::primitive::#ident), axes.len())),
+        _ => None,
+    }
 }
 
 fn dim_method(name: &Name) -> TokenStream {

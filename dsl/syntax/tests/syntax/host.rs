@@ -2,21 +2,43 @@
 
 use crate::checking::check;
 use sawmill_ir::dtype::DType;
-use sawmill_ir::graph::{Function, text};
-use sawmill_syntax::closure::{Resolved, resolve};
+use sawmill_ir::graph::{Module, text};
+use sawmill_ir::index::Atom;
+use sawmill_syntax::host::{Resolved, resolve};
 
 const CALLEE: &str = "fn f<S, T>(x: f32[S, T], mask: |z, i, j| -> bool) -> y: f32[S] {
     y[i] = sum[j](x[i, j] where mask(x[i, j], i, j));
 }";
 
-fn callee() -> Function {
-    let (errors, module) = check(CALLEE);
+fn module(source: &str) -> Module {
+    let (errors, module) = check(source);
     assert_eq!(errors, Vec::<String>::new());
-    module.functions[0].clone()
+    module
 }
 
 fn resolved(closure: &str, captures: &[(DType, usize)]) -> Result<Resolved, String> {
-    resolve(closure, &callee(), "mask", captures)
+    resolve(closure, &module(CALLEE), "f", "mask", captures)
+}
+
+#[test]
+fn ranges_go_through_closures_that_are_passed_on() {
+    let source = format!(
+        "{CALLEE} fn g<B, S>(x: f32[B, S, S], keep: |b, i| -> bool) -> y: f32[B, S] {{
+            y[b, i] = f(x[b, .., ..], mask = |z, i, j| keep(b, j))[i];
+        }}"
+    );
+    let module = module(&source);
+    let found = resolve("|b, i| {0}[b, i] > 0", &module, "g", "keep", &[(DType::I32, 2)]).expect("both are in range");
+    let callee = module.function("g").expect("it is there");
+    let names: Vec<&str> = found
+        .sizes
+        .iter()
+        .map(|size| match size.size.as_atom() {
+            Some(Atom::Dim(dim)) => callee.dims[*dim].name.as_str(),
+            _ => "?",
+        })
+        .collect();
+    assert_eq!(names, ["B", "S"]);
 }
 
 #[test]
@@ -46,5 +68,5 @@ fn mistakes_are_found_at_the_call() {
         assert!(error.contains(wanted), "{closure}: {error}");
     }
     assert!(resolved("|z, i, j| ({0}[i + 1] or 0) == 1", &[(DType::I32, 1)]).is_ok(), "a default covers the rest");
-    assert!(resolve("|i| true", &callee(), "score", &[]).is_err(), "no such parameter");
+    assert!(resolve("|i| true", &module(CALLEE), "f", "score", &[]).is_err(), "no such parameter");
 }
