@@ -3,9 +3,9 @@
 use crate::lowering::{product, scores};
 use crate::tiles::{Image, Lay, arrays};
 use sawmill_cranelift::{Compiler, JitCode};
+use sawmill_ir::target::Target;
 use sawmill_ir::tile::Kernel;
 use sawmill_ir::tile::builder::Built;
-use sawmill_ir::target::Target;
 use sawmill_simd::lower::lower;
 use std::time::Instant;
 
@@ -29,13 +29,17 @@ fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
     }
     let start = Instant::now();
     let code = JitCode::new(&compiler.compile(&lowered.function).expect("compiles")).expect("memory for code");
-    println!("  compiled in {:.1} ms, scratch {} KiB", start.elapsed().as_secs_f64() * 1e3, code.scratch_bytes() / 1024);
+    println!(
+        "  compiled in {:.1} ms, scratch {} KiB",
+        start.elapsed().as_secs_f64() * 1e3,
+        code.scratch_bytes() / 1024
+    );
     let mut image = Image::of(kernel, &arrays(kernel, dims, 7, (0, 255)), Lay::Dense);
     let mut scratch = vec![0_u8; code.scratch_bytes() as usize + 64];
     let aligned = scratch.as_mut_ptr().align_offset(64);
     let (args, blocks) = image.arguments(kernel, dims);
     let mut best = f64::INFINITY;
-    for _ in 0..15 {
+    for _ in 0..100 {
         let start = on_cpu();
         // SAFETY: the same kernel is checked against the interpreter by the tests of this binary; arguments are as large as
         // its shapes say.
@@ -51,7 +55,10 @@ fn speed_of_products() -> Built<()> {
     for (bm, bn, bk) in [(64, 64, 64), (48, 64, 128), (64, 128, 64), (64, 64, 256), (32, 32, 32)] {
         for transposed in [false, true] {
             let seconds = best(&product(bm, bn, bk, transposed)?, &[512, 512, 512]);
-            println!("product {bm}x{bn}x{bk} transposed {transposed}: {:.1} GFLOP/s", 2.0 * 512_f64.powi(3) / seconds / 1e9);
+            println!(
+                "product {bm}x{bn}x{bk} transposed {transposed}: {:.1} GFLOP/s",
+                2.0 * 512_f64.powi(3) / seconds / 1e9
+            );
         }
     }
     Ok(())
@@ -60,12 +67,17 @@ fn speed_of_products() -> Built<()> {
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_scores() -> Built<()> {
-    for (bi, bj, d, e) in [(64, 64, 64, 64), (64, 64, 8, 8), (64, 64, 64, 8), (64, 64, 8, 64), (32, 64, 64, 64), (96, 48, 64, 64)] {
+    for (bi, bj, d, e) in
+        [(64, 64, 64, 64), (64, 64, 8, 8), (64, 64, 64, 8), (64, 64, 8, 64), (32, 64, 64, 64), (96, 48, 64, 64)]
+    {
         let seconds = best(&scores(bi, bj, d, e)?, &[2048, 2048]);
         let pairs = 2048.0 * 2049.0 / 2.0;
         let flops = 2.0 * f64::from(d + e) * pairs;
         let cycles = seconds * 4.3e9 / pairs;
-        println!("scores {bi}x{bj}, {d} to {e}: {:.1} GFLOP/s, {cycles:.2} cycles a pair at 4.3 GHz", flops / seconds / 1e9);
+        println!(
+            "scores {bi}x{bj}, {d} to {e}: {:.1} GFLOP/s, {cycles:.2} cycles a pair at 4.3 GHz",
+            flops / seconds / 1e9
+        );
     }
     Ok(())
 }

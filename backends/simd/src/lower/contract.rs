@@ -76,17 +76,19 @@ impl Lower<'_> {
         let sum = self.blocking(inst, kind, over, roots);
         let result = sum.result;
         if self.axes(result).is_empty() {
-            let totals = self.block(&sum, &Point::default(), &[Point::default()]);
+            let totals = self.block(&sum, &[Point::default()]);
             return self.set_place(result, Place::Scalar(totals[0]));
         }
         let buffer = self.buffer_of(result);
         let outer: Vec<Axis> = sum.outer.iter().map(|axis| Axis { axis: *axis, lanes: 1 }).collect();
         self.nest(&outer, &Point::default(), sum.roots, &mut |s, point| {
-            s.vector_blocks(&sum, point, &mut |s, base, block| {
-                let totals = s.block(&sum, base, block);
-                for (at, total) in block.iter().zip(totals) {
-                    s.write_buffer(&buffer, at, total);
-                }
+            s.row_blocks(&sum, point, &mut |s, rows| {
+                s.vector_blocks(&sum, rows, &mut |s, block| {
+                    let totals = s.block(&sum, block);
+                    for (at, total) in block.iter().zip(totals) {
+                        s.write_buffer(&buffer, at, total);
+                    }
+                });
             });
         });
         self.set_place(result, Place::Buffer(buffer));
@@ -160,77 +162,58 @@ impl Lower<'_> {
         axes.into_iter().map(|axis| Axis { axis, lanes: 1 }).collect()
     }
 
-    /// Loops over blocks of vectors, then of rows.
-    fn vector_blocks(&mut self, sum: &Sum<'_>, point: &Point, body: &mut dyn FnMut(&mut Self, &Point, &[Point])) {
-        let Some((axis, lanes, count)) = sum.vectors else {
-            return self.row_blocks(sum, point, &[Point::default()], body);
+    /// Loops over blocks of rows; the body gets a point per row. Rows are outside of vectors: a few rows stay in the
+    /// first-level cache while the vectors of the other operand pass by.
+    fn row_blocks(&mut self, sum: &Sum<'_>, point: &Point, body: &mut dyn FnMut(&mut Self, &[Point])) {
+        let Some((axis, rows)) = sum.rows else { return body(self, std::slice::from_ref(point)) };
+        let block = |start: Pos, count: i64| -> Vec<Point> {
+            (0..count).map(|row| point.with(axis, start.plus(row))).collect()
         };
         let extent = self.extent(axis);
-        let step = i64::from(lanes) * count;
-        let vectors = |start: Pos, length: i64| -> Vec<Point> {
-            let starts = (0..length).step_by(usize::from(lanes));
-            starts
-                .map(|at| {
-                    let valid = (length - at).min(i64::from(lanes));
-                    let valid = u8::try_from(valid).expect("invariant: at most as many lanes as a vector has");
-                    Point::default().with(axis, start.plus(at).in_lanes(lanes, valid))
-                })
-                .collect()
-        };
-        let whole = extent / step * step;
-        if whole > step {
-            self.turns(whole, step, point, sum.roots, &mut |s, at| {
-                s.row_blocks(sum, point, &vectors(Pos::at(at), step), body);
-            });
+        let whole = extent / rows * rows;
+        if whole > rows {
+            self.turns(whole, rows, point, sum.roots, &mut |s, at| body(s, &block(Pos::at(at), rows)));
         } else if whole > 0 {
-            self.row_blocks(sum, point, &vectors(Pos::fixed(0), step), body);
+            body(self, &block(Pos::fixed(0), rows));
         }
         if whole < extent {
-            self.row_blocks(sum, point, &vectors(Pos::fixed(whole), extent - whole), body);
+            body(self, &block(Pos::fixed(whole), extent - whole));
         }
     }
-    fn row_blocks(
-        &mut self,
-        sum: &Sum<'_>,
-        point: &Point,
-        vectors: &[Point],
-        body: &mut dyn FnMut(&mut Self, &Point, &[Point]),
-    ) {
-        let block = |start: Option<(AxisId, Pos)>, count: i64| -> Vec<Point> {
+    /// Loops over blocks of vectors; the body gets a point per row and vector.
+    fn vector_blocks(&mut self, sum: &Sum<'_>, rows: &[Point], body: &mut dyn FnMut(&mut Self, &[Point])) {
+        let Some((axis, lanes, count)) = sum.vectors else { return body(self, rows) };
+        let extent = self.extent(axis);
+        let step = i64::from(lanes) * count;
+        let block = |start: Pos, length: i64| -> Vec<Point> {
             let mut points = Vec::new();
-            for row in 0..count {
-                for vector in vectors {
-                    let mut at = point.clone();
-                    for (axis, pos) in vector.iter() {
-                        at = at.with(axis, pos);
-                    }
-                    if let Some((axis, pos)) = start {
-                        at = at.with(axis, pos.plus(row));
-                    }
-                    points.push(at);
+            for row in rows {
+                for at in (0..length).step_by(usize::from(lanes)) {
+                    let valid = (length - at).min(i64::from(lanes));
+                    let valid = u8::try_from(valid).expect("invariant: at most as many lanes as a vector has");
+                    points.push(row.with(axis, start.plus(at).in_lanes(lanes, valid)));
                 }
             }
             points
         };
-        let Some((axis, rows)) = sum.rows else { return body(self, point, &block(None, 1)) };
-        let extent = self.extent(axis);
-        let whole = extent / rows * rows;
-        if whole > rows {
-            self.turns(whole, rows, point, sum.roots, &mut |s, at| {
-                body(s, point, &block(Some((axis, Pos::at(at))), rows));
-            });
+        let whole = extent / step * step;
+        if whole > step {
+            for row in rows {
+                sum.roots.iter().for_each(|root| self.hoist(*root, row));
+            }
+            self.turns(whole, step, &rows[0], sum.roots, &mut |s, at| body(s, &block(Pos::at(at), step)));
         } else if whole > 0 {
-            body(self, point, &block(Some((axis, Pos::fixed(0))), rows));
+            body(self, &block(Pos::fixed(0), step));
         }
         if whole < extent {
-            body(self, point, &block(Some((axis, Pos::fixed(whole))), extent - whole));
+            body(self, &block(Pos::fixed(whole), extent - whole));
         }
     }
 
     /// The results at the points of one block.
-    fn block(&mut self, sum: &Sum<'_>, base: &Point, block: &[Point]) -> Vec<Val> {
+    fn block(&mut self, sum: &Sum<'_>, block: &[Point]) -> Vec<Val> {
         let start = self.start(sum, block);
-        let totals = self.sum_loops(sum, &sum.over, base, block, &Point::default(), start);
+        let totals = self.sum_loops(sum, &sum.over, block, &Point::default(), start);
         if sum.horizontal() == 1 {
             return match sum.kind {
                 Kind::Best { .. } => vec![totals[1]],
@@ -280,15 +263,7 @@ impl Lower<'_> {
     }
 
     /// Loops over the summed axes; accumulators are carried in registers.
-    fn sum_loops(
-        &mut self,
-        sum: &Sum<'_>,
-        axes: &[Axis],
-        base: &Point,
-        block: &[Point],
-        summed: &Point,
-        accs: Vec<Val>,
-    ) -> Vec<Val> {
+    fn sum_loops(&mut self, sum: &Sum<'_>, axes: &[Axis], block: &[Point], summed: &Point, accs: Vec<Val>) -> Vec<Val> {
         let Some((first, rest)) = axes.split_first() else { return self.step(sum, block, summed, accs) };
         let extent = self.extent(first.axis);
         let lanes = i64::from(first.lanes);
@@ -308,7 +283,7 @@ impl Lower<'_> {
             let mut next = carried;
             for turn in 0..unroll {
                 let pos = Pos::at(at).plus(turn * lanes).in_lanes(first.lanes, first.lanes);
-                next = self.sum_loops(sum, rest, base, block, &summed.with(first.axis, pos), next);
+                next = self.sum_loops(sum, rest, block, &summed.with(first.axis, pos), next);
             }
             self.close_scope();
             accs = self.b.end_for(&next);
@@ -318,7 +293,7 @@ impl Lower<'_> {
             let valid =
                 u8::try_from((extent - at).min(lanes)).expect("invariant: at most as many lanes as a vector has");
             let pos = Pos::fixed(at).in_lanes(first.lanes, valid);
-            accs = self.sum_loops(sum, rest, base, block, &summed.with(first.axis, pos), accs);
+            accs = self.sum_loops(sum, rest, block, &summed.with(first.axis, pos), accs);
             at += lanes;
         }
         accs

@@ -211,12 +211,17 @@ impl Lower<'_> {
     }
 
     fn read_view(&mut self, view: &View, point: &Point) -> Val {
-        let at = self.address(view.pointer, 0, &view.strides, point);
         let Some(elem) = super::storage(view.dtype) else {
             self.defect(format!("reads {}", view.dtype));
             return self.b.i64(0);
         };
-        let raw = match point.iter().find(|(_, pos)| pos.lanes > 1) {
+        let raw = self.read_raw(view, elem, point);
+        self.widen_storage(raw, view.dtype)
+    }
+    /// The bits in memory.
+    pub(super) fn read_raw(&mut self, view: &View, elem: Elem, point: &Point) -> Val {
+        let at = self.address(view.pointer, 0, &view.strides, point);
+        match point.iter().find(|(_, pos)| pos.lanes > 1) {
             None => self.b.load(Type::scalar(elem), at),
             Some((axis, pos)) => {
                 let ty = Type::vector(elem, pos.lanes);
@@ -237,8 +242,7 @@ impl Lower<'_> {
                     }
                 }
             }
-        };
-        self.widen_storage(raw, view.dtype)
+        }
     }
     /// Lanes a run-time distance apart.
     fn read_stepped(&mut self, ty: Type, at: Address, step: Val, count: u8) -> Val {

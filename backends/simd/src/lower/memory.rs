@@ -51,7 +51,9 @@ impl Lower<'_> {
         self.set_place(value, Place::View(view));
         if !self.plan.is_fused(value) {
             let buffer = self.buffer_of(value);
-            self.copy(value, &buffer);
+            if !self.transpose(inst, &buffer) {
+                self.copy(value, &buffer);
+            }
             self.set_place(value, Place::Buffer(buffer));
         }
     }
@@ -79,6 +81,42 @@ impl Lower<'_> {
         };
         let place = format!("load of `{}`", memory.name);
         self.remark(place, refusal);
+    }
+
+    /// Packs a view for lanes along an axis that memory does not run along, in squares of four by four. Gives false where
+    /// that form does not apply.
+    fn transpose(&mut self, inst: &Inst, buffer: &Buffer) -> bool {
+        const SIDE: i64 = 4;
+        let value = inst.results[0];
+        let axes = self.axes(value).to_vec();
+        let (Some(lane), Some(unit)) = (self.plan.lane(self.kernel, &axes), unit_axis(self.kernel, inst)) else {
+            return false;
+        };
+        let squares = self.extent(lane) % SIDE == 0 && self.extent(unit) % SIDE == 0;
+        if lane == unit || !squares || buffer.elem.bytes() != 4 {
+            return false;
+        }
+        let others: Vec<Axis> =
+            axes.iter().filter(|a| **a != lane && **a != unit).map(|axis| Axis { axis: *axis, lanes: 1 }).collect();
+        let (lane_extent, unit_extent) = (self.extent(lane), self.extent(unit));
+        self.nest(&others, &Point::default(), &[], &mut |s, point| {
+            s.turns(lane_extent, SIDE, point, &[], &mut |s, first_lane| {
+                s.turns(unit_extent, SIDE, point, &[], &mut |s, first_unit| {
+                    let row = |at: i64| {
+                        let along = Pos::at(first_unit).in_lanes(4, 4);
+                        point.with(lane, Pos::at(first_lane).plus(at)).with(unit, along)
+                    };
+                    let rows = [0, 1, 2, 3].map(|at| s.eval(value, &row(at)));
+                    let columns = s.b.transpose4(rows);
+                    for (at, column) in (0_i64..).zip(columns) {
+                        let along = Pos::at(first_lane).in_lanes(4, 4);
+                        let to = point.with(unit, Pos::at(first_unit).plus(at)).with(lane, along);
+                        s.write_buffer(buffer, &to, column);
+                    }
+                });
+            });
+        });
+        true
     }
 
     /// A view of the tile that `inst` loads; see the module.
@@ -110,17 +148,51 @@ impl Lower<'_> {
             dynamic.push((*axis, stride));
         }
         let mut results: Vec<Val> = [pointer].into_iter().chain(dynamic.iter().map(|(_, s)| *s)).collect();
-        if let Some(inside) = inside {
+        let scattered = self.plan.is_panel(inst.results[0]).then(|| self.collides(&dynamic)).flatten();
+        let region = (inside.is_some() || scattered.is_some()).then(|| self.staging(*mem, &dense, &dynamic));
+        if let (Some(region), Some(scattered)) = (&region, scattered) {
+            let wanted = inside.map_or(scattered, |inside| self.b.and(inside, scattered));
+            let direct = View { pointer, strides: self.view_strides(&dense, &dynamic, bytes), dtype };
+            self.b.begin_if(wanted);
+            self.open_scope();
+            self.gather_rows(&direct, &region.0);
+            self.close_scope();
+            let staged = self.staged_words(region);
+            self.b.begin_else(&staged);
+            results = self.b.end_if(&results);
+        }
+        if let (Some(region), Some(inside)) = (&region, inside) {
             self.b.begin_if(inside);
             self.b.begin_else(&results);
             self.open_scope();
-            let staged = self.stage(inst, *mem, &dense, &dynamic);
+            self.stage(inst, &region.0, &dense);
             self.close_scope();
+            let staged = self.staged_words(region);
             results = self.b.end_if(&staged);
         }
+        let moved: Vec<(AxisId, Val)> = dynamic.iter().zip(&results[1..]).map(|((axis, _), s)| (*axis, *s)).collect();
+        View { pointer: results[0], strides: self.view_strides(&dense, &moved, bytes), dtype }
+    }
+    fn view_strides(&self, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)], bytes: i64) -> Vec<(AxisId, Stride)> {
         let constant = dense.iter().map(|(axis, step)| (*axis, Stride::Const(step * bytes)));
-        let strides = dynamic.iter().zip(&results[1..]).map(|((axis, _), s)| (*axis, Stride::Dynamic(*s)));
-        View { pointer: results[0], strides: constant.chain(strides).collect(), dtype }
+        constant.chain(dynamic.iter().map(|(axis, s)| (*axis, Stride::Dynamic(*s)))).collect()
+    }
+    /// Whether the rows of a tile lie so that few of them fit the first-level cache at once: their distance is a multiple of
+    /// a quarter of the page that a way of the cache covers, or every row is on a page of its own.
+    fn collides(&mut self, dynamic: &[(AxisId, Val)]) -> Option<Val> {
+        const COLLISION: i64 = 1024;
+        const PAGE: i64 = 4096;
+        let mut any = None;
+        for (axis, stride) in dynamic.iter().filter(|(a, _)| self.kernel.axes[*a].extent >= 8) {
+            debug_assert!(self.extent(*axis) >= 8);
+            let (step, page, zero) = (self.b.i64(COLLISION - 1), self.b.i64(PAGE), self.b.i64(0));
+            let rest = self.b.and(*stride, step);
+            let multiple = self.b.eq(rest, zero);
+            let far = self.b.ule(page, *stride);
+            let either = self.b.or(multiple, far);
+            any = Some(any.map_or(either, |before| self.b.or(before, either)));
+        }
+        any
     }
 
     /// Whether every element of an affine tile is inside of its memory; `None` if that is known.
@@ -186,8 +258,8 @@ impl Lower<'_> {
         }
     }
 
-    /// Copies a tile with its pad to the arena; gives the address and the strides of the axes that are not dense.
-    fn stage(&mut self, inst: &Inst, mem: MemId, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)]) -> Vec<Val> {
+    /// Room in the arena for a copy of a tile, its dense axes as in memory; and the strides of the others.
+    fn staging(&mut self, mem: MemId, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)]) -> (Buffer, Vec<i64>) {
         let elem = storage(self.kernel.memory[mem].dtype).unwrap_or(Elem::I8);
         let bytes = i64::from(elem.bytes());
         let span: i64 = dense.iter().map(|(a, c)| c * (self.extent(*a) - 1)).sum::<i64>() + 1;
@@ -200,25 +272,41 @@ impl Lower<'_> {
         strides.reverse();
         let offset = self.scratch;
         self.scratch = offset.saturating_add(u64::try_from(stride).unwrap_or(u64::MAX)).next_multiple_of(64);
-        let all = strides.iter().copied().chain(dense.iter().map(|(a, c)| (*a, c * bytes))).collect();
-        let buffer = Buffer { offset, elem, strides: all };
-        let unit = dense.iter().find(|(_, c)| *c == 1).map(|(a, _)| *a);
-        let mut axes: Vec<Axis> = Vec::new();
-        for (axis, _) in &buffer.strides {
-            if Some(*axis) != unit {
-                axes.push(Axis { axis: *axis, lanes: 1 });
-            }
-        }
-        axes.extend(unit.map(|axis| Axis { axis, lanes: lanes_within(self.extent(axis), 4) }));
+        let steps = strides.iter().map(|(_, s)| *s).collect();
+        let all = strides.into_iter().chain(dense.iter().map(|(a, c)| (*a, c * bytes))).collect();
+        (Buffer { offset, elem, strides: all }, steps)
+    }
+    /// The address of a copy, and the strides of the axes that are not dense.
+    fn staged_words(&mut self, (buffer, steps): &(Buffer, Vec<i64>)) -> Vec<Val> {
+        let start = self.b.scratch();
+        let disp = self.b.i64(i64::try_from(buffer.offset).unwrap_or(i64::MAX));
+        let address = self.b.add(start, disp);
+        let steps: Vec<Val> = steps.iter().map(|s| self.b.i64(*s)).collect();
+        [address].into_iter().chain(steps).collect()
+    }
+    /// Copies a tile with its pad to the arena, every element tested.
+    fn stage(&mut self, inst: &Inst, buffer: &Buffer, dense: &[(AxisId, i64)]) {
+        let axes = self.staging_loops(buffer, dense.iter().find(|(_, c)| *c == 1).map(|(a, _)| *a), 4);
         self.nest(&axes, &Point::default(), &[], &mut |s, point| {
             let raw = s.guarded_load(inst, point, true);
-            s.write_exact(&buffer, point, raw);
+            s.write_exact(buffer, point, raw);
         });
-        let start = self.b.scratch();
-        let disp = self.b.i64(i64::try_from(offset).unwrap_or(i64::MAX));
-        let address = self.b.add(start, disp);
-        let steps: Vec<Val> = strides.iter().map(|(_, s)| self.b.i64(*s)).collect();
-        [address].into_iter().chain(steps).collect()
+    }
+    /// Copies a tile that is inside of its memory to the arena.
+    fn gather_rows(&mut self, from: &View, buffer: &Buffer) {
+        let bytes = i64::from(buffer.elem.bytes());
+        let unit = from.strides.iter().find(|(_, s)| *s == Stride::Const(bytes)).map(|(a, _)| *a);
+        let axes = self.staging_loops(buffer, unit, 16);
+        self.nest(&axes, &Point::default(), &[], &mut |s, point| {
+            let raw = s.read_raw(from, buffer.elem, point);
+            s.write_exact(buffer, point, raw);
+        });
+    }
+    fn staging_loops(&self, buffer: &Buffer, unit: Option<AxisId>, lanes: u8) -> Vec<Axis> {
+        let others = buffer.strides.iter().map(|(a, _)| *a).filter(|a| Some(*a) != unit);
+        let mut axes: Vec<Axis> = others.map(|axis| Axis { axis, lanes: 1 }).collect();
+        axes.extend(unit.map(|axis| Axis { axis, lanes: lanes_within(self.extent(axis), lanes) }));
+        axes
     }
 
     /// Writes the valid lanes only.

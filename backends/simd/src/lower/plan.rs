@@ -35,6 +35,8 @@ pub(super) struct Plan<'k> {
     rank: Vec<u32>,
     /// Whether each value is recomputed where it is read.
     fused: Vec<bool>,
+    /// Whether each value is the operand of a contraction that lanes run along and that is read again and again.
+    panel: Vec<bool>,
 }
 
 impl<'k> Plan<'k> {
@@ -45,6 +47,7 @@ impl<'k> Plan<'k> {
             defs: vec![None; kernel.values.len()],
             rank: Vec::new(),
             fused: vec![false; kernel.values.len()],
+            panel: vec![false; kernel.values.len()],
         };
         plan.collect(&kernel.body, 0);
         plan.rank = rank::axes(kernel, &plan.insts);
@@ -75,6 +78,10 @@ impl<'k> Plan<'k> {
     pub(super) fn is_fused(&self, value: Value) -> bool {
         self.fused[value.index()]
     }
+    /// Whether a tile is read again and again by vectors, so that it must fit the first-level cache.
+    pub(super) fn is_panel(&self, value: Value) -> bool {
+        self.panel[value.index()]
+    }
     /// The axis that runs in lanes in a nest over `axes`.
     pub(super) fn lane(&self, kernel: &Kernel, axes: &[AxisId]) -> Option<AxisId> {
         lane(kernel, &self.rank, axes)
@@ -95,6 +102,7 @@ impl<'k> Plan<'k> {
                 let need = demand[value.index()];
                 self.fused[value.index()] = self.fuses(kernel, inst, *value, need, depth);
             }
+            self.mark_panels(kernel, inst);
             let evaluations = self.evaluations(kernel, inst, &demand);
             let fused = inst.results.first().is_some_and(|v| self.is_fused(*v));
             let at_depth = if fused { demand[inst.results[0].index()].depth.max(depth) } else { depth };
@@ -104,6 +112,17 @@ impl<'k> Plan<'k> {
                 entry.depth = entry.depth.max(at_depth);
             }
             self.branch_demand(kernel, inst, &mut demand);
+        }
+    }
+    fn mark_panels(&mut self, kernel: &Kernel, inst: &Inst) {
+        const OFTEN: f64 = 16.0;
+        let (Op::Mma { over }, Some(result)) = (&inst.op, inst.results.first()) else { return };
+        let all = [over.as_slice(), &kernel.values[*result].axes].concat();
+        let Some(lane) = self.lane(kernel, &all) else { return };
+        for operand in &inst.args[..2] {
+            let axes = &kernel.values[*operand].axes;
+            let reads = work(kernel, &all) / work(kernel, axes);
+            self.panel[operand.index()] |= axes.contains(&lane) && !over.contains(&lane) && reads >= OFTEN;
         }
     }
     /// What a branch yields stands for its result wherever that is read.
