@@ -15,7 +15,10 @@
 //! reductions skip absent elements, [`Op::OrElse`] fills them. Outputs, carries and appended values are present.
 
 pub mod builder;
+#[cfg(feature = "interp")]
+pub mod interp;
 mod op;
+pub mod sizes;
 pub mod text;
 pub mod typing;
 pub mod verify;
