@@ -9,7 +9,8 @@
 //!
 //! Budget: [`ITERATIONS`] tries, or `SAWMILL_FUZZ_SECONDS` seconds when that variable is set. The random numbers start
 //! from a fixed seed, so a run by iterations is repeatable. With a time budget the input being tried is first written
-//! to `last-input` in the target's folder: it survives an abort that no handler can catch (stack, memory).
+//! to `sawmill-fuzz/<target>` in the system's temporary folder: it survives an abort that no handler can catch (stack,
+//! memory).
 
 use crate::layout::repository;
 use crate::random::Random;
@@ -84,6 +85,7 @@ pub fn run(target: &Target<'_>, read: impl Fn(&[u8]) -> String) -> Report {
     silence_expected_panics();
     let mut session = Session {
         folder: repository().join("tests/fuzz").join(target.name),
+        last: last_input(target.name),
         budget: Budget::from_environment(),
         outcomes: BTreeSet::new(),
         reasons: BTreeSet::new(),
@@ -130,6 +132,8 @@ impl Budget {
 
 struct Session {
     folder: PathBuf,
+    /// Where the input being tried is written.
+    last: PathBuf,
     budget: Budget,
     outcomes: BTreeSet<String>,
     reasons: BTreeSet<String>,
@@ -141,8 +145,7 @@ impl Session {
     fn attempt(&mut self, input: &[u8], read: &impl Fn(&[u8]) -> String) -> bool {
         self.report.tried += 1;
         if matches!(self.budget, Budget::Until(_)) {
-            fs::create_dir_all(&self.folder).expect("the folder of fuzz inputs can be created");
-            fs::write(self.folder.join("last-input"), input).expect("the input being tried can be written");
+            fs::write(&self.last, input).expect("the input being tried can be written");
         }
         match outcome(input, read) {
             Ok(outcome) => self.outcomes.insert(without_digits(&outcome)),
@@ -167,11 +170,17 @@ impl Session {
     fn finish(mut self) -> Report {
         if matches!(self.budget, Budget::Until(_)) {
             // The run ended in order, so nothing aborted on it.
-            fs::remove_file(self.folder.join("last-input")).expect("the last input can be removed");
+            fs::remove_file(&self.last).expect("the last input can be removed");
         }
         self.report.outcomes = self.outcomes.len();
         self.report
     }
+}
+
+fn last_input(target: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join("sawmill-fuzz");
+    fs::create_dir_all(&folder).expect("the temporary folder can be written");
+    folder.join(target)
 }
 
 fn kept_inputs(folder: &PathBuf) -> Vec<Vec<u8>> {

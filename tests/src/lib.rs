@@ -10,3 +10,4 @@ pub mod fuzz;
 pub mod golden;
 pub mod layout;
 pub mod random;
+pub mod semantics;

@@ -5,3 +5,4 @@ mod checkpoints;
 mod fuzzing;
 mod hygiene;
 mod layering;
+mod semantics;

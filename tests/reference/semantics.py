@@ -1,0 +1,838 @@
+"""What small programs of the language mean, computed here from the rules of the language and nothing else.
+
+Each case states a program, its sizes, its inputs, and its outputs by a formula in plain Python: floats are f64, loops are
+written out, absence is None. No code of the compiler is involved. Writes semantics.json next to this file:
+
+    python3 tests/reference/semantics.py
+"""
+
+import json
+import math
+import pathlib
+import random
+import struct
+
+HERE = pathlib.Path(__file__).resolve().parent
+INF, NAN = math.inf, math.nan
+CASES = []
+
+
+def f32(value):
+    """The nearest f32."""
+    if math.isnan(value) or math.isinf(value):
+        return value
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(INF, value)
+
+
+def f16(value):
+    try:
+        return struct.unpack("e", struct.pack("e", value))[0]
+    except OverflowError:
+        return math.copysign(INF, value)
+
+
+def bf16(value):
+    """Nearest, ties to even, of a finite f32."""
+    bits = struct.unpack("I", struct.pack("f", value))[0]
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
+    return struct.unpack("f", struct.pack("I", bits))[0]
+
+
+def wrap(value, bits=32, signed=True):
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+
+def tensor(dtype, shape, data):
+    flat = list(data)
+    count = math.prod(shape)
+    assert len(flat) == count, (shape, len(flat))
+    if dtype == "f32":
+        flat = [f32(value) for value in flat]
+    return {"dtype": dtype, "shape": list(shape), "data": flat}
+
+
+def noise(seed, shape, scale=1.0):
+    source = random.Random(seed)
+    return [f32(source.gauss(0, scale)) for _ in range(math.prod(shape))]
+
+
+def grid(flat, *shape):
+    """Nested lists of a flat list."""
+    if len(shape) == 1:
+        return list(flat)
+    step = math.prod(shape[1:])
+    return [grid(flat[at * step : (at + 1) * step], *shape[1:]) for at in range(shape[0])]
+
+
+def case(name, program, dims, inputs, outputs, tolerance=1e-6):
+    CASES.append(
+        dict(name=name, program=program.strip(), dims=dims, inputs=inputs, outputs=outputs, tolerance=tolerance)
+    )
+
+
+def exp(x):
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return INF
+
+
+def sigmoid(x):
+    return 1 / (1 + exp(-x)) if x > -700 else exp(x)
+
+
+def softplus(x):
+    return x + math.log1p(exp(-x)) if x > 0 else math.log1p(exp(x))
+
+
+def guarded(function):
+    """NaN for NaN and outside of the domain."""
+
+    def call(x):
+        if math.isnan(x):
+            return NAN
+        try:
+            return function(x)
+        except (ValueError, OverflowError):
+            return NAN
+
+    return call
+
+
+SPECIAL = [0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 3.5, -0.75, 1e-30, -1e-30, 1e-4, 10.0, -10.0, 20.5, 88.0, -88.0, 100.0, -104.0]
+INFINITE = SPECIAL + [1e30, -1e30, INF, -INF, NAN]
+POSITIVE = [0.0, 1.0, 0.5, 2.0, 1e-30, 1e30, 1e-4, 3.75, 100.0, INF, NAN, -1.0]
+
+
+def elementwise():
+    log = lambda x: -INF if x == 0 else math.log(x)
+    functions = {
+        "exp": (INFINITE, exp),
+        "exp2": (INFINITE, lambda x: exp(x * math.log(2)) if abs(x) > 1000 else 2.0**x),
+        "expm1": (INFINITE, lambda x: INF if x > 700 else math.expm1(x)),
+        "log": (POSITIVE, log),
+        "log2": (POSITIVE, lambda x: -INF if x == 0 else math.log2(x)),
+        "log1p": ([0.0, 1.0, -0.5, 1e-10, 1e30, INF, NAN, -1.0], lambda x: -INF if x == -1 else math.log1p(x)),
+        "sqrt": (POSITIVE, math.sqrt),
+        "rsqrt": (POSITIVE, lambda x: INF if x == 0 else 1 / math.sqrt(x)),
+        "tanh": (INFINITE, math.tanh),
+        "sigmoid": (INFINITE, sigmoid),
+        "logsigmoid": (SPECIAL, lambda x: -softplus(-x)),
+        "silu": (SPECIAL + [1e30, INF, NAN], lambda x: x * sigmoid(x)),
+        "gelu": (SPECIAL + [1e30, INF, NAN], lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2))),
+        "relu": (INFINITE, lambda x: max(x, 0.0)),
+        "softplus": (SPECIAL + [INF], softplus),
+        "elu": (INFINITE, lambda x: x if x > 0 else math.expm1(x)),
+        "sin": (SPECIAL, math.sin),
+        "cos": (SPECIAL, math.cos),
+        "tan": (SPECIAL[:15], math.tan),
+        "erf": (INFINITE, math.erf),
+        "abs": (INFINITE, abs),
+        "sign": (INFINITE, lambda x: float((x > 0) - (x < 0))),
+        "floor": (INFINITE, lambda x: x if math.isinf(x) else float(math.floor(x))),
+        "round": (INFINITE, lambda x: x if math.isinf(x) else float(round(x))),
+        "fract": (SPECIAL, lambda x: f32(x) - math.floor(f32(x))),
+    }
+    for name, (values, function) in functions.items():
+        values = [f32(value) for value in values]
+        program = "pub fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = %s(x[i]); }" % name
+        expected = [guarded(function)(value) for value in values]
+        shape = [len(values)]
+        case(
+            f"elementwise/{name}",
+            program,
+            {"N": len(values)},
+            {"x": tensor("f32", shape, values)},
+            {"y": tensor("f32", shape, expected)},
+            4e-6,
+        )
+
+
+def binary():
+    values = [0.0, 1.0, -1.0, 2.5, -2.5, 7.0, INF, -INF, NAN]
+    pairs = [(a, b) for a in values for b in values]
+    nan = lambda a, b: math.isnan(a) or math.isnan(b)
+    fmod = lambda a, b: NAN if nan(a, b) or math.isinf(a) or b == 0 else math.fmod(a, b)
+    divide = lambda a, b: NAN if nan(a, b) or (a == 0 and b == 0) or (math.isinf(a) and math.isinf(b)) else (
+        math.copysign(INF, a) if b == 0 else a / b
+    )
+    operations = {
+        "a[i] + b[i]": lambda a, b: a + b,
+        "a[i] - b[i]": lambda a, b: a - b,
+        "a[i] * b[i]": lambda a, b: a * b,
+        "a[i] / b[i]": divide,
+        "a[i] % b[i]": fmod,
+        "min(a[i], b[i])": lambda a, b: NAN if nan(a, b) else min(a, b),
+        "max(a[i], b[i])": lambda a, b: NAN if nan(a, b) else max(a, b),
+        "atan2(a[i], b[i])": lambda a, b: NAN if nan(a, b) else math.atan2(a, b),
+    }
+    shape = [len(pairs)]
+    inputs = {"a": tensor("f32", shape, [a for a, _ in pairs]), "b": tensor("f32", shape, [b for _, b in pairs])}
+    for text, function in operations.items():
+        program = "pub fn f<N>(a: f32[N], b: f32[N]) -> y: f32[N] { y[i] = %s; }" % text
+        case(
+            f"binary/{text}",
+            program,
+            {"N": len(pairs)},
+            inputs,
+            {"y": tensor("f32", shape, [function(a, b) for a, b in pairs])},
+        )
+    for text, function in {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, "==": lambda a, b: a == b,
+                           "!=": lambda a, b: a != b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}.items():
+        program = "pub fn f<N>(a: f32[N], b: f32[N]) -> y: bool[N] { y[i] = a[i] %s b[i]; }" % text
+        expected = [int(function(a, b)) for a, b in pairs]
+        case(f"compare/{text}", program, {"N": len(pairs)}, inputs, {"y": tensor("bool", shape, expected)})
+    bases = [(2.0, 10.0), (2.0, -1.0), (0.5, 3.0), (10.0, 0.0), (3.0, 0.5), (1.0, 100.0), (1e-3, 2.0), (2.0, 0.5)]
+    case(
+        "binary/pow",
+        "pub fn f<N>(a: f32[N], b: f32[N]) -> y: f32[N] { y[i] = pow(a[i], b[i]); }",
+        {"N": len(bases)},
+        {"a": tensor("f32", [len(bases)], [a for a, _ in bases]), "b": tensor("f32", [len(bases)], [b for _, b in bases])},
+        {"y": tensor("f32", [len(bases)], [f32(a) ** f32(b) for a, b in bases])},
+        4e-6,
+    )
+
+
+def euclid(a, b):
+    """Quotient and remainder that is never negative; by zero: 0 and the dividend."""
+    if b == 0:
+        return 0, a
+    remainder = a % abs(b)
+    return (a - remainder) // b, remainder
+
+
+def integers():
+    values = [0, 1, -1, 2, 3, -3, 4, 7, -7, 100, -100, 2**31 - 1, -(2**31) + 1]
+    pairs = [(a, b) for a in values for b in values]
+    shape = [len(pairs)]
+    inputs = {"a": tensor("i32", shape, [a for a, _ in pairs]), "b": tensor("i32", shape, [b for _, b in pairs])}
+    operations = {
+        "a[i] + b[i]": lambda a, b: wrap(a + b),
+        "a[i] - b[i]": lambda a, b: wrap(a - b),
+        "a[i] * b[i]": lambda a, b: wrap(a * b),
+        "a[i] / b[i]": lambda a, b: wrap(euclid(a, b)[0]),
+        "a[i] % b[i]": lambda a, b: wrap(euclid(a, b)[1]),
+        "a[i] & b[i]": lambda a, b: a & b,
+        "a[i] | b[i]": lambda a, b: a | b,
+        "a[i] ^ b[i]": lambda a, b: a ^ b,
+        "min(a[i], b[i])": min,
+        "max(a[i], b[i])": max,
+        "if a[i] < b[i] { a[i] } else { b[i] * 2 }": lambda a, b: a if a < b else wrap(b * 2),
+        "abs(a[i]) + sign(b[i])": lambda a, b: wrap(abs(a) + (b > 0) - (b < 0)),
+        "popcount(a[i]) * 100 + bit_length(abs(b[i]))": lambda a, b: bin(a & 0xFFFFFFFF).count("1") * 100 + abs(b).bit_length(),
+    }
+    for text, function in operations.items():
+        program = "pub fn f<N>(a: i32[N], b: i32[N]) -> y: i32[N] { y[i] = %s; }" % text
+        case(
+            f"i32/{text}",
+            program,
+            {"N": len(pairs)},
+            inputs,
+            {"y": tensor("i32", shape, [function(a, b) for a, b in pairs])},
+        )
+    shifts = [(a, s) for a in values for s in (0, 1, 5, 31)]
+    shape = [len(shifts)]
+    inputs = {"a": tensor("i32", shape, [a for a, _ in shifts]), "s": tensor("i32", shape, [s for _, s in shifts])}
+    for text, function in {"<<": lambda a, s: wrap(a << s), ">>": lambda a, s: a >> s}.items():
+        program = "pub fn f<N>(a: i32[N], s: i32[N]) -> y: i32[N] { y[i] = a[i] %s s[i]; }" % text
+        case(f"i32/a {text} s", program, {"N": len(shifts)}, inputs, {"y": tensor("i32", shape, [function(*p) for p in shifts])})
+    unsigned = [0, 1, 5, 2**31, 2**32 - 1]
+    pairs = [(a, s) for a in unsigned for s in (0, 1, 4, 31)]
+    shape = [len(pairs)]
+    case(
+        "u32/logical shift and wrap",
+        "pub fn f<N>(a: u32[N], s: u32[N]) -> (y: u32[N], z: u32[N]) { y[i] = a[i] >> s[i]; z[i] = a[i] - s[i]; }",
+        {"N": len(pairs)},
+        {"a": tensor("u32", shape, [a for a, _ in pairs]), "s": tensor("u32", shape, [s for _, s in pairs])},
+        {
+            "y": tensor("u32", shape, [a >> s for a, s in pairs]),
+            "z": tensor("u32", shape, [wrap(a - s, signed=False) for a, s in pairs]),
+        },
+    )
+    big = [0, 1, -1, 2**62, -(2**63) + 1, 2**63 - 1, 123456789012345]
+    shape = [len(big)]
+    case(
+        "i64/wrap and Euclidean division",
+        "pub fn f<N>(a: i64[N]) -> (y: i64[N], z: i64[N], r: i64[N]) { y[i] = a[i] * 3 + 1; z[i] = a[i] / 7; r[i] = a[i] % 7; }",
+        {"N": len(big)},
+        {"a": tensor("i64", shape, big)},
+        {
+            "y": tensor("i64", shape, [wrap(a * 3 + 1, 64) for a in big]),
+            "z": tensor("i64", shape, [euclid(a, 7)[0] for a in big]),
+            "r": tensor("i64", shape, [euclid(a, 7)[1] for a in big]),
+        },
+    )
+    small = [0, 1, 100, 127, 255]
+    case(
+        "u8/widens to i32 when read",
+        "pub fn f<N>(a: u8[N]) -> y: i32[N] { y[i] = a[i] * a[i] - 300; }",
+        {"N": len(small)},
+        {"a": tensor("u8", [len(small)], small)},
+        {"y": tensor("i32", [len(small)], [a * a - 300 for a in small])},
+    )
+
+
+def conversions():
+    values = [0.0, 0.5, -0.5, 1.9, -1.9, 2.5, 1e9, 3e9, -3e9, 1e30, INF, -INF, NAN, 127.5, -128.5]
+    values = [f32(value) for value in values]
+    shape = [len(values)]
+
+    def saturate(x, low, high):
+        return 0 if math.isnan(x) else low if x <= low else high if x >= high else int(x)
+
+    case(
+        "cast/float to integer truncates and saturates",
+        "pub fn f<N>(x: f32[N]) -> (y: i32[N], z: u32[N]) { y[i] = x[i] as i32; z[i] = x[i] as u32; }",
+        {"N": len(values)},
+        {"x": tensor("f32", shape, values)},
+        {
+            "y": tensor("i32", shape, [saturate(x, -(2**31), 2**31 - 1) for x in values]),
+            "z": tensor("u32", shape, [saturate(x, 0, 2**32 - 1) for x in values]),
+        },
+    )
+    halves = [f16(value) for value in [0.0, 1.0, -2.5, 65504.0, 6e-8, 0.1, -0.3333]]
+    shape = [len(halves)]
+    case(
+        "f16/widens when read, rounds when written",
+        "pub fn f<N>(x: f16[N]) -> (y: f32[N], z: f16[N]) { y[i] = x[i] * x[i] + 0.125; z[i] = x[i] / 3.0; }",
+        {"N": len(halves)},
+        {"x": tensor("f16", shape, halves)},
+        {
+            "y": tensor("f32", shape, [x * x + 0.125 for x in halves]),
+            "z": tensor("f16", shape, [f16(x / 3.0) for x in halves]),
+        },
+        1e-3,
+    )
+    values = [f32(value) for value in [0.0, 1.0, 1.00390625, 1.01171875, -3.14159, 65280.0, 1e-20]]
+    shape = [len(values)]
+    case(
+        "bf16/rounds to nearest even when written",
+        "pub fn f<N>(x: f32[N]) -> y: bf16[N] { y[i] = x[i]; }",
+        {"N": len(values)},
+        {"x": tensor("f32", shape, values)},
+        {"y": tensor("bf16", shape, [bf16(x) for x in values])},
+        0.0,
+    )
+    case(
+        "bf16/a typed let rounds",
+        "pub fn f<N>(x: f32[N]) -> y: f32[N] { let r[i]: bf16 = x[i]; y[i] = r[i] - x[i]; }",
+        {"N": len(values)},
+        {"x": tensor("f32", shape, values)},
+        {"y": tensor("f32", shape, [bf16(x) - x for x in values])},
+    )
+    counts = [0, 1, -5, 16777216, 2147483647]
+    case(
+        "cast/integer to float",
+        "pub fn f<N>(x: i32[N]) -> y: f32[N] { y[i] = x[i] as f32 / 2.0; }",
+        {"N": len(counts)},
+        {"x": tensor("i32", [len(counts)], counts)},
+        {"y": tensor("f32", [len(counts)], [f32(float(x)) / 2 for x in counts])},
+    )
+
+
+def logsumexp(values):
+    if not values or max(values) == -INF:
+        return -INF
+    top = max(values)
+    return top + math.log(math.fsum(exp(value - top) for value in values))
+
+
+def softmax(values):
+    """Over present values; absent (None) stays absent; a row of -inf is 0."""
+    present = [value for value in values if value is not None]
+    if not present or max(present) == -INF:
+        return [None if value is None else 0.0 for value in values]
+    top = max(present)
+    total = math.fsum(exp(value - top) for value in present)
+    return [None if value is None else exp(value - top) / total for value in values]
+
+
+def reductions():
+    def argbest(values, better):
+        best = None
+        for at, value in enumerate(values):
+            if value is not None and (best is None or better(value, values[best])):
+                best = at
+        return -1 if best is None else best
+
+    present = lambda values: [value for value in values if value is not None]
+    functions = {
+        "sum": lambda values: math.fsum(present(values)),
+        "prod": lambda values: math.prod(present(values)),
+        "max": lambda values: max(present(values), default=-INF),
+        "min": lambda values: min(present(values), default=INF),
+        "mean": lambda values: math.fsum(present(values)) / len(present(values)) if present(values) else 0.0,
+        "logsumexp": lambda values: logsumexp(present(values)),
+    }
+    rows, columns = 5, 7
+    data = noise(1, [rows, columns], 3.0)
+    data[2 * columns + 3] = 80.0
+    table = grid(data, rows, columns)
+    # Row 0 has no column, row 1 one, row 4 four.
+    masked = [[value if at < row else None for at, value in enumerate(values)] for row, values in enumerate(table)]
+    dims = {"R": rows, "C": columns}
+    inputs = {"x": tensor("f32", [rows, columns], data)}
+    for name, function in functions.items():
+        plain = "pub fn f<R, C>(x: f32[R, C]) -> y: f32[R] { y[i] = %s[j](x[i, j]); }" % name
+        case(f"reduce/{name}", plain, dims, inputs, {"y": tensor("f32", [rows], [function(row) for row in table])}, 4e-6)
+        some = "pub fn f<R, C>(x: f32[R, C]) -> y: f32[R] { y[i] = %s[j](x[i, j] where j < i); }" % name
+        case(
+            f"reduce/{name} where", some, dims, inputs, {"y": tensor("f32", [rows], [function(row) for row in masked])}, 4e-6
+        )
+        both = "pub fn f<R, C>(x: f32[R, C]) -> y: f32 { y = %s[i, j](x[i, j] where (i + j) %% 2 == 0); }" % name
+        flat = [table[i][j] if (i + j) % 2 == 0 else None for i in range(rows) for j in range(columns)]
+        case(f"reduce/{name} of two axes", both, dims, inputs, {"y": tensor("f32", [], [function(flat)])}, 4e-6)
+        empty = {"x": tensor("f32", [rows, 0], [])}
+        case(
+            f"reduce/{name} of nothing",
+            plain,
+            {"R": rows, "C": 0},
+            empty,
+            {"y": tensor("f32", [rows], [function([])] * rows)},
+        )
+        case(f"reduce/{name} no rows", plain, {"R": 0, "C": 3}, {"x": tensor("f32", [0, 3], [])}, {"y": tensor("f32", [0], [])})
+    ties = [1, 3, 3, 0, 0, 2] + [-5, -5, -5, -5, -5, -5]
+    ties = [float(value) for value in ties]
+    table = grid(ties, 2, 6)
+    greater, less = (lambda a, b: a > b), (lambda a, b: a < b)
+    case(
+        "reduce/argmax and argmin take the lower index at a tie",
+        "pub fn f<R, C>(x: f32[R, C]) -> (y: i32[R], z: i32[R])"
+        " { y[i] = argmax[j](x[i, j]) or -1 as i32; z[i] = (argmin[j](x[i, j] where j >= i) or -1) as i32; }".replace(
+            "argmax[j](x[i, j]) or -1 as i32", "(argmax[j](x[i, j]) or -1) as i32"
+        ),
+        {"R": 2, "C": 6},
+        {"x": tensor("f32", [2, 6], ties)},
+        {
+            "y": tensor("i32", [2], [argbest(row, greater) for row in table]),
+            "z": tensor("i32", [2], [argbest([v if j >= i else None for j, v in enumerate(row)], less) for i, row in enumerate(table)]),
+        },
+    )
+    case(
+        "reduce/first and last",
+        "pub fn f<R, C>(x: f32[R, C]) -> (y: f32[R], z: f32[R])"
+        " { y[i] = first[j](x[i, j] where x[i, j] > 0.0) or 9.0; z[i] = last[j](x[i, j] where x[i, j] > 0.0) or 9.0; }",
+        {"R": 2, "C": 6},
+        {"x": tensor("f32", [2, 6], ties)},
+        {"y": tensor("f32", [2], [1.0, 9.0]), "z": tensor("f32", [2], [2.0, 9.0])},
+    )
+    flags = [1, 0, 1, 1, 0, 0]
+    case(
+        "reduce/any and all",
+        "pub fn f<R, C>(x: bool[R, C]) -> (y: bool[R], z: bool[R], w: bool[R])"
+        " { y[i] = any[j](x[i, j]); z[i] = all[j](x[i, j]); w[i] = all[j](x[i, j] where j > 5); }",
+        {"R": 3, "C": 2},
+        {"x": tensor("bool", [3, 2], flags)},
+        {"y": tensor("bool", [3], [1, 1, 0]), "z": tensor("bool", [3], [0, 1, 0]), "w": tensor("bool", [3], [1, 1, 1])},
+    )
+    whole = [2**31 - 1, 5, -3, 7, 11, -13]
+    case(
+        "reduce/integers wrap, and start from their extremes",
+        "pub fn f<R, C>(x: i32[R, C]) -> (y: i32[R], z: i32[R], w: i32[R])"
+        " { y[i] = sum[j](x[i, j]); z[i] = max[j](x[i, j] where i > 0); w[i] = min[j](x[i, j] where i > 0); }",
+        {"R": 2, "C": 3},
+        {"x": tensor("i32", [2, 3], whole)},
+        {
+            "y": tensor("i32", [2], [wrap(sum(whole[:3])), sum(whole[3:])]),
+            "z": tensor("i32", [2], [-(2**31), 11]),
+            "w": tensor("i32", [2], [2**31 - 1, -13]),
+        },
+    )
+    case(
+        "reduce/NaN goes through sum, max and min",
+        "pub fn f<R, C>(x: f32[R, C]) -> (y: f32[R], z: f32[R], w: f32[R])"
+        " { y[i] = sum[j](x[i, j]); z[i] = max[j](x[i, j]); w[i] = min[j](x[i, j]); }",
+        {"R": 2, "C": 3},
+        {"x": tensor("f32", [2, 3], [1.0, NAN, 2.0, INF, 1.0, -INF])},
+        {"y": tensor("f32", [2], [NAN, NAN]), "z": tensor("f32", [2], [NAN, INF]), "w": tensor("f32", [2], [NAN, -INF])},
+    )
+
+
+def softmaxes():
+    rows, columns, width = 6, 5, 3
+    data = noise(2, [rows, columns], 4.0)
+    data[2 * columns : 3 * columns] = [-INF] * columns
+    data[3 * columns : 4 * columns] = [1e30, 1.0, -INF, 1e30, 0.0]
+    data[4 * columns] = -INF
+    table = grid(data, rows, columns)
+    values = noise(3, [columns, width])
+    dims = {"R": rows, "C": columns}
+    inputs = {"x": tensor("f32", [rows, columns], data)}
+    plain = [softmax(row) for row in table]
+    case(
+        "softmax/huge values and rows of -inf",
+        "pub fn f<R, C>(x: f32[R, C]) -> y: f32[R, C] { y[i, j] = softmax[j](x[i, j]); }",
+        dims,
+        inputs,
+        {"y": tensor("f32", [rows, columns], sum(plain, []))},
+        4e-6,
+    )
+    masked = [softmax([v if j < i - 1 or i == 3 else None for j, v in enumerate(row)]) for i, row in enumerate(table)]
+    where = "where j < i - 1 || i == 3"
+    case(
+        "softmax/absent elements stay absent",
+        "pub fn f<R, C>(x: f32[R, C]) -> y: f32[R, C] { y[i, j] = (softmax[j](x[i, j] %s)) or -7.0; }" % where,
+        dims,
+        inputs,
+        {"y": tensor("f32", [rows, columns], [-7.0 if p is None else p for row in masked for p in row])},
+        4e-6,
+    )
+    dims = dict(dims, D=width)
+    weighted = [
+        math.fsum(p * values[j * width + d] for j, p in enumerate(row) if p is not None)
+        for row in masked
+        for d in range(width)
+    ]
+    case(
+        "softmax/a weighted sum over an empty row is 0",
+        "pub fn f<R, C, D>(x: f32[R, C], v: f32[C, D]) -> y: f32[R, D]"
+        " { let p[i, j] = softmax[j](x[i, j] %s); y[i, d] = sum[j](p[i, j] * v[j, d]); }" % where,
+        dims,
+        dict(inputs, v=tensor("f32", [columns, width], values)),
+        {"y": tensor("f32", [rows, width], weighted)},
+        4e-6,
+    )
+
+
+def attention():
+    """Grouped heads, causal with fewer queries than keys, so that no row is empty, and a window, so that some are."""
+    batch, heads, groups, queries, keys, depth, width = 2, 4, 2, 5, 9, 6, 3
+    q = noise(4, [batch, heads, queries, depth])
+    k = noise(5, [batch, heads // groups, keys, depth])
+    v = noise(6, [batch, heads // groups, keys, width])
+    program = """
+pub fn f<B, H, M, G, S, T, const D, const V>(
+    q: f32[B, H, S, D], k: f32[B, M, T, D], v: f32[B, M, T, V],
+) -> (o: f32[B, H, S, V], lse: f32[B, H, S]) where H == M * G {
+    let z[b, h, i, j] = sum[d](q[b, h, i, d] * k[b, h / G, j, d]) / sqrt(D as f32) where %s;
+    let p[b, h, i, j] = softmax[j](z[b, h, i, j]);
+    o[b, h, i, c] = sum[j](p[b, h, i, j] * v[b, h / G, j, c]);
+    lse[b, h, i] = logsumexp[j](z[b, h, i, j]);
+}
+"""
+    masks = {
+        "causal": ("j <= i + T - S", lambda i, j: j <= i + keys - queries),
+        "window with empty rows": ("j <= i - 2 && i - j < 5", lambda i, j: j <= i - 2 and i - j < 5),
+        "everything": ("true", lambda i, j: True),
+    }
+    dims = dict(B=batch, H=heads, M=heads // groups, G=groups, S=queries, T=keys, D=depth, V=width)
+    inputs = {
+        "q": tensor("f32", [batch, heads, queries, depth], q),
+        "k": tensor("f32", [batch, heads // groups, keys, depth], k),
+        "v": tensor("f32", [batch, heads // groups, keys, width], v),
+    }
+    q, k, v = (grid(t["data"], *t["shape"]) for t in inputs.values())
+    for name, (text, mask) in masks.items():
+        outputs, logs = [], []
+        for b in range(batch):
+            for h in range(heads):
+                for i in range(queries):
+                    keep = [j for j in range(keys) if mask(i, j)]
+                    dot = lambda j: math.fsum(x * y for x, y in zip(q[b][h][i], k[b][h // groups][j]))
+                    scores = [dot(j) / math.sqrt(depth) for j in keep]
+                    weights = softmax(scores)
+                    logs.append(logsumexp(scores))
+                    outputs += [
+                        math.fsum(p * v[b][h // groups][j][c] for p, j in zip(weights, keep)) for c in range(width)
+                    ]
+        case(
+            f"attention/{name}",
+            program % text,
+            dims,
+            inputs,
+            {"o": tensor("f32", [batch, heads, queries, width], outputs), "lse": tensor("f32", [batch, heads, queries], logs)},
+            4e-6,
+        )
+
+
+def products():
+    m, n, k = 5, 7, 11
+    a, b = noise(7, [m, k]), noise(8, [k, n])
+    left, right = grid(a, m, k), grid(b, k, n)
+    product = [[math.fsum(left[i][p] * right[p][j] for p in range(k)) for j in range(n)] for i in range(m)]
+    dims = dict(M=m, N=n, K=k)
+    inputs = {"a": tensor("f32", [m, k], a), "b": tensor("f32", [k, n], b)}
+    case(
+        "product/matrices",
+        "pub fn f<M, N, K>(a: f32[M, K], b: f32[K, N]) -> y: f32[M, N] { y[i, j] = sum[p](a[i, p] * b[p, j]); }",
+        dims,
+        inputs,
+        {"y": tensor("f32", [m, n], sum(product, []))},
+        4e-6,
+    )
+    case(
+        "product/transposed and scaled",
+        "pub fn f<M, N, K>(a: f32[M, K], b: f32[K, N], s: f32 = 0.5) -> y: f32[N, M]"
+        " { y[j, i] = s * sum[p](b[p, j] * a[i, p]) + 1.0; }",
+        dims,
+        inputs,
+        {"y": tensor("f32", [n, m], [0.5 * product[i][j] + 1 for j in range(n) for i in range(m)])},
+        4e-6,
+    )
+    triple = [[math.fsum(product[i][p] * left[q][p] for p in range(min(n, k))) for q in range(m)] for i in range(m)]
+    case(
+        "product/a chain over a shifted part",
+        "pub fn f<M, N, K>(a: f32[M, K], b: f32[K, N]) -> y: f32[M, M] where K == N + 4"
+        " { let c[i, j] = sum[p](a[i, p] * b[p, j]); y[i, q] = sum[j in 0..N](c[i, j] * a[q, j]); }",
+        dims,
+        inputs,
+        {"y": tensor("f32", [m, m], sum(triple, []))},
+        4e-6,
+    )
+    case(
+        "product/of nothing",
+        "pub fn f<M, N, K>(a: f32[M, K], b: f32[K, N]) -> y: f32[M, N] { y[i, j] = sum[p](a[i, p] * b[p, j]); }",
+        dict(M=2, N=3, K=0),
+        {"a": tensor("f32", [2, 0], []), "b": tensor("f32", [0, 3], [])},
+        {"y": tensor("f32", [2, 3], [0.0] * 6)},
+    )
+
+
+def indices():
+    length, width = 10, 3
+    x = noise(9, [length])
+    w = noise(10, [width])
+    conv = [math.fsum(w[t] * x[i + t - 2] for t in range(width) if i + t - 2 >= 0) for i in range(length)]
+    case(
+        "index/guarded reads",
+        "pub fn f<N, W>(x: f32[N], w: f32[W]) -> y: f32[N] where W == 3"
+        " { y[i] = sum[t](w[t] * (x[i + t - 2] or 0.0)); }",
+        {"N": length, "W": width},
+        {"x": tensor("f32", [length], x), "w": tensor("f32", [width], w)},
+        {"y": tensor("f32", [length], conv)},
+        4e-6,
+    )
+    case(
+        "index/blocks",
+        "pub fn f<T, N, C>(x: f32[T]) -> y: f32[N] where T == N * C { y[n] = mean[s in 0..C](x[n * C + s]); }",
+        {"T": 12, "N": 4, "C": 3},
+        {"x": tensor("f32", [12], noise(11, [12]))},
+        {"y": tensor("f32", [4], [math.fsum(noise(11, [12])[3 * n : 3 * n + 3]) / 3 for n in range(4)])},
+        4e-6,
+    )
+    x = noise(12, [12])
+    case(
+        "index/quotient and remainder",
+        "pub fn f<T, H, W>(x: f32[H, W]) -> y: f32[T] where T == H * W { y[l] = x[l / W, l % W] * 2.0; }",
+        {"T": 12, "H": 3, "W": 4},
+        {"x": tensor("f32", [3, 4], x)},
+        {"y": tensor("f32", [12], [2 * value for value in x])},
+    )
+    table = noise(13, [6, 4])
+    tokens = [5, 0, 3, 3, 1]
+    case(
+        "index/rows by number",
+        "pub fn f<S, V, D>(tokens: i32[S] in 0..V, e: f32[V, D]) -> y: f32[S, D] { y[s, d] = e[tokens[s], d]; }",
+        {"S": 5, "V": 6, "D": 4},
+        {"tokens": tensor("i32", [5], tokens), "e": tensor("f32", [6, 4], table)},
+        {"y": tensor("f32", [5, 4], sum((table[4 * t : 4 * t + 4] for t in tokens), []))},
+    )
+    case(
+        "index/sums by number",
+        "pub fn f<S, M>(index: i32[S], x: f32[S]) -> y: f32[M]"
+        " { y[m] = sum[s](x[s] where index[s] == m as i32); }",
+        {"S": 5, "M": 7},
+        {"index": tensor("i32", [5], [5, 0, 3, 3, 99]), "x": tensor("f32", [5], x[:5])},
+        {"y": tensor("f32", [7], [x[1], 0, 0, f32(x[2]) + x[3], 0, x[0], 0])},
+        4e-6,
+    )
+    case(
+        "index/reversed and strided",
+        "pub fn f<N>(x: f32[2 * N]) -> y: f32[N] { y[i] = x[2 * N - 1 - 2 * i]; }",
+        {"N": 6},
+        {"x": tensor("f32", [12], x)},
+        {"y": tensor("f32", [6], [x[11 - 2 * i] for i in range(6)])},
+    )
+    case(
+        "index/positions are values",
+        "pub fn f<N>(x: f32[N]) -> (y: f32[N], z: i64[N]) { y[i] = x[i] * i; z[i] = N - i; }",
+        {"N": 12},
+        {"x": tensor("f32", [12], x)},
+        {"y": tensor("f32", [12], [v * i for i, v in enumerate(x)]), "z": tensor("i64", [12], [12 - i for i in range(12)])},
+        4e-6,
+    )
+
+
+def presence():
+    x = [1.0, -2.0, 3.0, -4.0]
+    inputs = {"x": tensor("f32", [4], x)}
+    case(
+        "presence/else",
+        "pub fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = x[i] where x[i] > 0.0 else 100.0; }",
+        {"N": 4},
+        inputs,
+        {"y": tensor("f32", [4], [1.0, 100.0, 3.0, 100.0])},
+    )
+    case(
+        "presence/arithmetic on absent is absent",
+        "pub fn f<N>(x: f32[N]) -> y: f32 { let a[i] = x[i] where i != 1; y = sum[i](a[i] * 10.0 + 1.0); }",
+        {"N": 4},
+        inputs,
+        {"y": tensor("f32", [], [sum(v * 10 + 1 for i, v in enumerate(x) if i != 1)])},
+    )
+    case(
+        "presence/an absent condition is false",
+        "pub fn f<N>(x: f32[N]) -> y: f32 { let a[i] = x[i] where i < 2; y = sum[i](1.0 where a[i] < 5.0); }",
+        {"N": 4},
+        inputs,
+        {"y": tensor("f32", [], [2.0])},
+    )
+    case(
+        "presence/or is tried in order",
+        "pub fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = x[i - 1] or x[i + 1] or 0.0; }",
+        {"N": 4},
+        inputs,
+        {"y": tensor("f32", [4], [x[1], x[0], x[1], x[2]])},
+    )
+    case(
+        "presence/if takes one branch",
+        "pub fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = if i >= 2 { x[i - 2] } else { 0.0 - x[i] }; }",
+        {"N": 4},
+        inputs,
+        {"y": tensor("f32", [4], [-x[0], -x[1], x[0], x[1]])},
+    )
+
+
+def programs():
+    batch, length, width = 2, 3, 8
+    x, w = noise(14, [batch, length, width]), noise(15, [width])
+    inputs = {"x": tensor("f32", [batch, length, width], x), "w": tensor("f32", [width], w)}
+    dims = dict(B=batch, T=length, D=width)
+
+    def norm(row):
+        scale = 1 / math.sqrt(math.fsum(v * v for v in row) / width + 1e-5)
+        return [v * scale * g for v, g in zip(row, w)]
+
+    rows = grid(x, batch * length, width)
+    case(
+        "program/a call on slices",
+        "pub fn rms_norm<D>(x: f32[D], w: f32[D], eps: f32 = 1e-5) -> y: f32[D]"
+        " { y[d] = x[d] * rsqrt(mean[c](x[c] * x[c]) + eps) * w[d]; }\n"
+        "pub fn f<B, T, D>(x: f32[B, T, D], w: f32[D]) -> y: f32[B, T, D] { y[b, t, d] = rms_norm(x[b, t, ..], w)[d]; }",
+        dims,
+        inputs,
+        {"y": tensor("f32", [batch, length, width], sum((norm(row) for row in rows), []))},
+        4e-6,
+    )
+
+    def layer_norm(row):
+        mean = math.fsum(row) / width
+        scale = 1 / math.sqrt(math.fsum((v - mean) ** 2 for v in row) / width + 1e-5)
+        return [(v - mean) * scale * g for v, g in zip(row, w)]
+
+    case(
+        "program/layer norm",
+        "pub fn f<B, T, D>(x: f32[B, T, D], w: f32[D]) -> y: f32[B, T, D] {\n"
+        "    let m[b, t] = mean[d](x[b, t, d]);\n"
+        "    let v[b, t] = mean[d](pow(x[b, t, d] - m[b, t], 2.0));\n"
+        "    y[b, t, d] = (x[b, t, d] - m[b, t]) * rsqrt(v[b, t] + 1e-5) * w[d];\n}".replace(
+            "pow(x[b, t, d] - m[b, t], 2.0)", "(x[b, t, d] - m[b, t]) * (x[b, t, d] - m[b, t])"
+        ),
+        dims,
+        inputs,
+        {"y": tensor("f32", [batch, length, width], sum((layer_norm(row) for row in rows), []))},
+        4e-6,
+    )
+
+    def rotate(row, position):
+        half = width // 2
+        angle = lambda c: position * 10000.0 ** (-2 * (c % half) / width)
+        turned = lambda c: -row[c + half] if c < half else row[c - half]
+        return [row[c] * math.cos(angle(c)) + turned(c) * math.sin(angle(c)) for c in range(width)]
+
+    case(
+        "program/rotary positions",
+        "pub fn f<B, T, D, H>(x: f32[B, T, D]) -> y: f32[B, T, D] where D == 2 * H {\n"
+        "    let angle[t in 0..T, c in 0..D] = t as f32 * exp(0.0 - (2 * (c % H)) as f32 / D as f32 * log(10000.0));\n"
+        "    y[b, t, c] = x[b, t, c] * cos(angle[t, c])\n"
+        "        + (if c < H { 0.0 - x[b, t, c + H] } else { x[b, t, c - H] }) * sin(angle[t, c]);\n}",
+        dict(dims, H=width // 2),
+        {"x": inputs["x"]},
+        {"y": tensor("f32", [batch, length, width], sum((rotate(row, at % length) for at, row in enumerate(rows)), []))},
+        2e-5,
+    )
+    size, steps = 4, 5
+    a, start = noise(16, [size, size], 0.5), noise(17, [size])
+    state = list(start)
+    for step in range(steps):
+        moved = [math.fsum(a[i * size + j] * state[j] for j in range(size)) for i in range(size)]
+        state = [math.tanh(value) + step for value in moved]
+    case(
+        "program/a counted loop carries a tensor",
+        "pub fn f<N, L>(a: f32[N, N], x: f32[N]) -> y: f32[N] {\n"
+        "    for l in 0..L carry s[i] = x[i] { s[i] = tanh(sum[j](a[i, j] * s[j])) + l as f32; }\n"
+        "    y[i] = s[i];\n}",
+        {"N": size, "L": steps},
+        {"a": tensor("f32", [size, size], a), "x": tensor("f32", [size], start)},
+        {"y": tensor("f32", [size], state)},
+        2e-5,
+    )
+    case(
+        "program/a loop of no steps",
+        "pub fn f<N, L>(a: f32[N, N], x: f32[N]) -> y: f32[N] {\n"
+        "    for l in 0..L carry s[i] = x[i] { s[i] = tanh(sum[j](a[i, j] * s[j])) + l as f32; }\n"
+        "    y[i] = s[i];\n}",
+        {"N": size, "L": 0},
+        {"a": tensor("f32", [size, size], a), "x": tensor("f32", [size], start)},
+        {"y": tensor("f32", [size], start)},
+    )
+    n, k = 3, 64
+    source = random.Random(18)
+    q = [source.randrange(16) for _ in range(n * k)]
+    d = [f16(source.uniform(0.01, 0.1)) for _ in range(n * k // 32)]
+    m = [f16(source.uniform(-1, 0)) for _ in range(n * k // 32)]
+    vector = noise(19, [k])
+    weight = lambda r, c: d[(r * k + c) // 32] * q[r * k + c] + m[(r * k + c) // 32]
+    case(
+        "program/four-bit weights by their equation",
+        "pub fn f<N, K>(q: u4[N, K], d: f16[N, K / 32], m: f16[N, K / 32], x: f32[K]) -> y: f32[N] where K % 32 == 0\n"
+        "    { y[n] = sum[k](x[k] * (d[n, k / 32] * q[n, k] as f32 + m[n, k / 32])); }",
+        {"N": n, "K": k},
+        {
+            "q": tensor("u4", [n, k], q),
+            "d": tensor("f16", [n, k // 32], d),
+            "m": tensor("f16", [n, k // 32], m),
+            "x": tensor("f32", [k], vector),
+        },
+        {"y": tensor("f32", [n], [math.fsum(vector[c] * weight(r, c) for c in range(k)) for r in range(n)])},
+        4e-6,
+    )
+    case(
+        "program/closures with defaults",
+        "pub fn g<N>(x: f32[N], keep: |i| -> bool = |i| i % 2 == 0, act: |v| -> f32 = |v| v) -> y: f32[N]\n"
+        "    { y[i] = act(x[i]) where keep(i) else 0.0; }\n"
+        "pub fn f<N>(x: f32[N]) -> (y: f32[N], z: f32[N])\n"
+        "    { y[i] = g(x)[i]; z[i] = g(x, keep = |i| i > 1, act = |v| v * v)[i]; }",
+        {"N": 4},
+        {"x": tensor("f32", [4], [1.0, 2.0, 3.0, -4.0])},
+        {"y": tensor("f32", [4], [1.0, 0.0, 3.0, 0.0]), "z": tensor("f32", [4], [0.0, 0.0, 9.0, 16.0])},
+    )
+
+
+def json_number(value):
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "nan"
+        if math.isinf(value):
+            return "inf" if value > 0 else "-inf"
+    return value
+
+
+def main():
+    for build in (elementwise, binary, integers, conversions, reductions, softmaxes, attention, products, indices, presence, programs):
+        build()
+    for entry in CASES:
+        for side in ("inputs", "outputs"):
+            for value in entry[side].values():
+                value["data"] = [json_number(number) for number in value["data"]]
+    path = HERE / "semantics.json"
+    path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in CASES) + "\n]\n")
+    print(f"{path}: {len(CASES)} cases, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
