@@ -8,7 +8,7 @@
 //! other and may run as one kernel.
 
 use crate::egraph::{self, Block, StageReport};
-use crate::explain::Derivation;
+use crate::explain::{Context, Derivation};
 use crate::extract::{self, BlockPlan, Dag, Emitter, PlannedRoot, Sizes};
 use crate::rules;
 use egg::Id;
@@ -17,6 +17,7 @@ use sawmill_ir::graph::{Carry, Function, Op, Stmt, TensorKind, TermId};
 use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What optimisation did, and how.
 pub struct Optimised {
@@ -118,10 +119,11 @@ impl<'a> Pass<'a> {
         let (dag, found) = extract::extract(&block.graph, roots, hints, sizes)
             .ok_or_else(|| self.bug(format!("no plan was found in the stage `{name}`")))?;
         if self.explained {
+            let context = Arc::new(Context { function: self.function.clone(), axes: block.axes.clone() });
             for (at, (root, node)) in roots.iter().zip(&dag.roots).enumerate() {
-                let tensor = &self.function.tensors[block.roots[at].tensor].name;
-                let derivation = Derivation::new(&mut block.graph, tensor, name, *root, &dag.expr(*node));
-                self.derivations.push(derivation);
+                let place = (self.function.tensors[block.roots[at].tensor].name.as_str(), name);
+                let to = dag.expr(*node);
+                self.derivations.push(Derivation::new(&mut block.graph, context.clone(), place, *root, &to));
             }
         }
         Ok((dag, found))

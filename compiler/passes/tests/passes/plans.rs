@@ -135,3 +135,16 @@ fn show_more() {
         println!("== {name}{}{:?}", body(text), start.elapsed());
     }
 }
+
+#[test]
+fn show_explained() {
+    let function = parse_function(ATTENTION).expect("parses");
+    let normal = normalise(&function).expect("normalises");
+    let done = sawmill_passes::optimise_explained(&normal, &Target::cpu128(2, true)).expect("optimises");
+    for stage in &done.stages {
+        println!("{stage:?}");
+    }
+    for derivation in &done.derivations {
+        println!("{}", derivation.show(true).expect("shows"));
+    }
+}
