@@ -4,6 +4,7 @@
 //! is one file with one public function of the same name.
 #![forbid(unsafe_code)]
 
+mod compile;
 mod egraph;
 mod explain;
 mod extract;
@@ -14,6 +15,7 @@ mod optimise;
 mod rules;
 mod schedule;
 
+pub use compile::{Options, compile, compile_observed};
 pub use egraph::{StageReport, StopReason};
 pub use explain::{Derivation, Step};
 pub use lower::lower;

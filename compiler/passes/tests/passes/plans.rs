@@ -148,3 +148,17 @@ fn show_explained() {
         println!("{}", derivation.show(true).expect("shows"));
     }
 }
+
+#[test]
+fn compiles() {
+    for text in [MATMUL, ATTENTION, LAYERS] {
+        let start = std::time::Instant::now();
+        let function = parse_function(text).expect("parses");
+        let done = sawmill_passes::compile(&function, &Default::default(), &Target::cpu128(2, true));
+        match done {
+            Ok(module) => println!("{} kernels in {:?}", module.kernels.len(), start.elapsed()),
+            Err(sawmill_ir::backend::CompileError::Bug { message, .. }) => println!("BUG {message}"),
+            Err(other) => println!("{other}"),
+        }
+    }
+}
