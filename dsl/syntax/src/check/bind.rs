@@ -41,7 +41,8 @@ impl Elab<'_> {
                 }
                 if position >= callee.params.len() {
                     let wanted = format!("{} arguments", callee.params.len());
-                    return fail(name.loc(), Problem::Arguments { name: name.text.clone(), wanted, found: args.len() });
+                    let found = args.iter().filter(|arg| arg.name.is_none()).count();
+                    return fail(name.loc(), Problem::Arguments { name: name.text.clone(), wanted, found });
                 }
                 assigned.params[position] = Some(&arg.value);
                 continue;
@@ -132,7 +133,7 @@ impl Elab<'_> {
                 None => errors.report(expr.loc, Problem::NotASize),
             }
         }
-        let pairs = self.pairs(callee, assigned, errors);
+        let (pairs, complete) = self.pairs(callee, assigned, errors);
         for pair in &pairs {
             if let Some(Atom::Dim(dim)) = pair.wanted.as_atom() {
                 dims.entry(*dim).or_insert_with(|| pair.found.clone());
@@ -145,14 +146,14 @@ impl Elab<'_> {
         }
         self.solve_equations(callee, &mut dims);
         for (dim, declared) in callee.heading.dims.iter() {
-            if !dims.contains_key(&dim) && errors.is_empty() {
+            if !dims.contains_key(&dim) && errors.is_empty() && complete {
                 let problem = Problem::FreeDim { function: name.text.clone(), dim: declared.name.clone() };
                 errors.report(name.loc(), problem);
             }
         }
         for pair in &pairs {
             let wanted = at_dims(&pair.wanted, &dims);
-            if errors.is_empty() && !self.same_size(&wanted, &pair.found) {
+            if errors.is_empty() && complete && !self.same_size(&wanted, &pair.found) {
                 let (shown, found) = (self.show(&wanted), self.show(&pair.found));
                 let problem = Problem::SizeMismatch { name: pair.param.clone(), wanted: shown, found };
                 let declared =
@@ -163,9 +164,11 @@ impl Elab<'_> {
         dims
     }
 
-    /// Sizes of parameters beside sizes of arguments.
-    fn pairs(&self, callee: &Callable, assigned: &Assigned<'_>, errors: &mut Diagnostics) -> Vec<Pair> {
+    /// Sizes of parameters beside sizes of arguments. The second says whether every argument has sizes: what is wrong with one
+    /// that has none is found where it is passed.
+    fn pairs(&self, callee: &Callable, assigned: &Assigned<'_>, errors: &mut Diagnostics) -> (Vec<Pair>, bool) {
         let mut pairs = Vec::new();
+        let mut complete = true;
         for (param, arg) in callee.params.iter().zip(&assigned.params) {
             let Some(Argument::Expr(expr)) = arg else { continue };
             match &param.kind {
@@ -174,7 +177,10 @@ impl Elab<'_> {
                     if wanted.is_empty() {
                         continue;
                     }
-                    let Some(found) = self.open_shape(expr) else { continue };
+                    let Some(found) = self.open_shape(expr) else {
+                        complete = false;
+                        continue;
+                    };
                     if wanted.len() != found.len() {
                         let problem =
                             Problem::Rank { name: param.name.clone(), wanted: wanted.len(), found: found.len() };
@@ -211,7 +217,7 @@ impl Elab<'_> {
                 ParameterKind::Closure(_) => {}
             }
         }
-        pairs
+        (pairs, complete)
     }
 
     /// An equation with exactly one unbound dim binds it.

@@ -8,7 +8,7 @@ use crate::ast::{DimKind, Format, Type};
 use crate::errors::{Diagnostics, Problem};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::graph::{Format as IrFormat, Input, Op, Require, Stmt, Tensor, TensorKind, TermId};
-use sawmill_ir::index::{Atom, DimId, Index};
+use sawmill_ir::index::{Atom, DimId, Index, TensorId};
 
 /// Checks a format and lowers its equation.
 pub(crate) fn check_format(items: &Items, source: &Format, errors: &mut Diagnostics) -> Option<IrFormat> {
@@ -69,20 +69,29 @@ impl Elab<'_> {
     }
 
     fn format_field(&mut self, name: &crate::ast::Name, ty: &Type, row: DimId, record_values: Option<u32>) {
+        let binding = self.field_tensor(name, ty, row, record_values).map_or(Binding::Poison, Binding::Tensor);
+        self.scope.add(name, Role::Argument, binding);
+    }
+
+    fn field_tensor(
+        &mut self,
+        name: &crate::ast::Name,
+        ty: &Type,
+        row: DimId,
+        record_values: Option<u32>,
+    ) -> Option<TensorId> {
         let Type::Tensor { element, axes, .. } = ty else {
             self.errors.report(name.loc(), Problem::NotBuilt { what: "a struct in a format".into() });
-            return;
+            return None;
         };
-        let (Some(elem), Some(shape)) = (self.element(element), self.shape(axes)) else { return };
-        let Some(values) = record_values else { return };
+        let (elem, shape, values) = (self.element(element)?, self.shape(axes)?, record_values?);
         let records = Index::dim(row).div(&Index::int(i64::from(values)));
         if shape.first() != Some(&records) {
             let records = self.show(&records);
             self.errors.report(name.loc(), Problem::FormatLayout { field: name.text.clone(), records });
-            return;
+            return None;
         }
-        let id = self.input(&name.text, elem, shape, Input::default());
-        self.scope.add(name, Role::Argument, Binding::Tensor(id));
+        Some(self.input(&name.text, elem, shape, Input::default()))
     }
 
     /// The equation: the closure's body with its position as the axis of the output.

@@ -41,7 +41,7 @@ impl Elab<'_> {
     /// A name that is left of an error occurs: what it would have told is unknown.
     fn mentions_poison(&self, expr: &Expr) -> bool {
         if let ExprKind::Name(name) = &expr.kind {
-            return self.scope.get(&name.text).is_none_or(|entry| matches!(entry.binding, Binding::Poison));
+            return self.scope.get(&name.text).is_some_and(|entry| matches!(entry.binding, Binding::Poison));
         }
         let mut found = false;
         for_each_part(expr, &mut |part| found |= self.mentions_poison(part), "");
@@ -80,8 +80,8 @@ impl Elab<'_> {
 }
 
 /// `softmax[j](..)` keeps its index, it doesn't bind it.
-pub(crate) fn is_row_operator(expr: &Expr) -> bool {
-    matches!(&expr.kind, ExprKind::Bracketed { op, .. } if op.text == "softmax")
+fn is_row_operator(expr: &Expr) -> bool {
+    matches!(&expr.kind, ExprKind::Bracketed { op, .. } if op.text == "softmax" || op.text == "rank" || op.text.contains("cum"))
 }
 
 fn is_name(expr: &Expr, name: &str) -> bool {

@@ -38,6 +38,7 @@ pub use items::{Callable, Items, Output, Parameter, ParameterKind};
 
 use crate::ast::{File, Function, ItemKind, Name};
 use crate::errors::{Diagnostic, Diagnostics, Problem};
+use elab::Elab;
 use format::check_format;
 use function::check_function;
 use sawmill_ir::graph::Function as IrFunction;
@@ -88,6 +89,7 @@ pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
             ItemKind::Use(_) => {}
         }
     }
+    check_records(&block.items, file, &mut errors);
     for (function, cyclic) in order::callees_first(&functions, &mut errors) {
         let name = function.signature.name.text.clone();
         let checked = check_function(&block.items, function, cyclic, &mut errors);
@@ -95,6 +97,18 @@ pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
         block.functions.extend(checked.function.map(|function| (name, function)));
     }
     (block, errors.distinct())
+}
+
+/// Fields of structs and caches have types over their own dims.
+fn check_records(items: &Items, file: &File, errors: &mut Diagnostics) {
+    for item in &file.items {
+        let (name, dims) = match &item.kind {
+            ItemKind::Struct(record) => (&record.name, &record.dims),
+            ItemKind::Cache(cache) => (&cache.name, &cache.dims),
+            _ => continue,
+        };
+        Elab::new(items, errors).declared_record(name, dims);
+    }
 }
 
 fn distinct(name: &Name, names: &mut BTreeMap<String, Name>, errors: &mut Diagnostics) -> bool {

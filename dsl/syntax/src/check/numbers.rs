@@ -32,8 +32,8 @@ impl Elab<'_> {
                 self.errors.report(at, Problem::FloatAndInt { float: x.text().into(), int: y.text().into() });
                 None
             }
-            (x, y) => {
-                self.errors.report(at, Problem::TwoIntegers { one: x.text(), other: y.text() });
+            _ => {
+                self.errors.report(at, Problem::TwoIntegers { one: a.ty.text(), other: b.ty.text() });
                 None
             }
         }

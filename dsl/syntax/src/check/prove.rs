@@ -153,11 +153,15 @@ fn about(known: &dyn Known, atom: &Atom, facts: &mut Vec<Index>, choices: &mut V
                 facts.push(hi.sub(&one).sub(&this));
             }
         }
+        // Without a divisor that is known to be positive, a quotient of what is not negative is not negative: `x / 0` is 0.
+        Atom::Div(e, m) if facts.contains(e) && m.terms().all(|(p, c)| c > 0 && p.iter().all(is_dim)) => {
+            facts.push(this)
+        }
         Atom::Axis(_) | Atom::Div(..) | Atom::Rem(..) => {}
     }
 }
 
-/// `e / m <= x / m - 1` for every fact `e <= x - 1` of which `m` divides the `x`; `e / m >= 0` for every `e >= 0`.
+/// `e / m <= x / m - 1` for every fact `e <= x - 1` of which `m` divides the `x`.
 fn quotient_bounds(quotient: &Index, e: &Index, m: &Index, facts: &[Index]) -> Vec<Index> {
     let mut bounds = Vec::new();
     for fact in facts {
@@ -165,9 +169,6 @@ fn quotient_bounds(quotient: &Index, e: &Index, m: &Index, facts: &[Index]) -> V
         let whole = above.rem(m).as_int() == Some(0);
         if whole && above.terms().count() + e.terms().count() <= fact.terms().count() + 2 {
             bounds.push(above.div(m).sub(&Index::int(1)).sub(quotient));
-        }
-        if fact == e {
-            bounds.push(quotient.clone());
         }
     }
     bounds
@@ -180,7 +181,7 @@ fn at_least_one(known: &dyn Known, m: &Index, facts: &[Index]) -> bool {
     }
     let mut terms = m.terms();
     if let (Some((monomial, 1)), None) = (terms.next(), terms.next()) {
-        let dims = monomial.iter().all(|atom| matches!(atom, Atom::Dim(_)));
+        let dims = monomial.iter().all(is_dim);
         if dims && monomial.iter().all(|atom| known.positive(atom)) {
             return true;
         }
@@ -193,8 +194,12 @@ fn at_least_one(known: &dyn Known, m: &Index, facts: &[Index]) -> bool {
     contradictory(&rows)
 }
 
+fn is_dim(atom: &Atom) -> bool {
+    matches!(atom, Atom::Dim(_))
+}
+
 fn products_of_dims(facts: &[Index]) -> BTreeSet<Vec<Atom>> {
-    let of_dims = |m: &&[Atom]| !m.is_empty() && m.iter().all(|atom| matches!(atom, Atom::Dim(_)));
+    let of_dims = |m: &&[Atom]| !m.is_empty() && m.iter().all(is_dim);
     facts.iter().flat_map(|fact| fact.terms().map(|(m, _)| m).filter(of_dims).map(<[Atom]>::to_vec)).collect()
 }
 

@@ -54,12 +54,11 @@ impl Elab<'_> {
         let bound: Vec<Option<Bound>> = indices.iter().map(|index| self.bind_index(index, None, &[body])).collect();
         let value = self.value(body);
         self.scope.leave(mark);
-        let result = match bound.into_iter().collect::<Option<Vec<Bound>>>() {
+        self.facts.truncate(facts);
+        match bound.into_iter().collect::<Option<Vec<Bound>>>() {
             Some(bound) if !value.is_poison() => self.reduced(reduce, op, &bound, &value, loc),
             _ => Value::poison(loc),
-        };
-        self.facts.truncate(facts);
-        result
+        }
     }
 
     fn reduced(&mut self, reduce: ReduceOp, op: &Name, bound: &[Bound], value: &Value, loc: Loc) -> Value {

@@ -149,6 +149,13 @@ impl Elab<'_> {
         Some(ParameterKind::Record { ty: ty.text.clone(), list, cache, fields })
     }
 
+    /// Checks a struct or cache by itself.
+    pub(crate) fn declared_record(&mut self, name: &Name, dims: &[Dim]) {
+        self.dims(dims);
+        let args: Vec<Name> = dims.iter().map(|dim| dim.name.clone()).collect();
+        let _ = self.record("self", name, &args, None, name.loc(), &mut Vec::new());
+    }
+
     /// Declares the tensors of a struct or cache.
     fn record(
         &mut self,

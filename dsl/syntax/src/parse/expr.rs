@@ -147,7 +147,8 @@ impl Parser {
                 None => Err(expected(input, "a subscript", "")),
             };
         }
-        let dots = Loc::at(input.parse::<Token![..]>()?.spans[0]);
+        let [first, last] = input.parse::<Token![..]>()?.spans;
+        let dots = Loc { start: first, end: last };
         let hi = if input.is_empty() || input.peek(Token![,]) { None } else { Some(self.or(input)?) };
         match (lo, hi) {
             (None, None) => Ok(Subscript::All(dots)),

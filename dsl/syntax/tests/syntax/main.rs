@@ -2,6 +2,7 @@
 
 mod checking;
 mod host;
+mod mistakes;
 mod parsing;
 
 use sawmill_syntax::errors::Diagnostic;
