@@ -1,13 +1,14 @@
 //! From plan form to tile IR.
 //!
 //! In: a linked function in plan form (every definition of the body is stored) and the target as data. Out: a verified tile
-//! module: one kernel per definition, or per run of definitions that share a fold; a plan that launches them.
+//! module: one kernel per definition, or per run of definitions whose folds are alike; a plan that launches them.
 //!
 //! Inside a kernel the stored terms are evaluated on tiles, each term once in the outermost place where its axes are placed:
 //! what a loop does not change is computed before it. Sums of products become `mma`, other reductions maps and reduces;
 //! reductions and folds over long axes are loops in phases, in whose full phases masks and bounds checks vanish (`phase`).
 //! Masks are selects on what is combined. Every index map is lowered: affine ones to slices, others to gathers.
 
+mod alike;
 mod contract;
 mod emit;
 mod facts;

@@ -92,7 +92,11 @@ fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool]) -> Choic
     let mut best: Vec<f64> = vec![f64::INFINITY; count];
     let mut form = vec![usize::MAX; count];
     let read = |class: usize, best: &[f64]| {
-        if stored[class] { best[class].min(sizes.volume(space.classes[class].free) * 4.0 * sizes.byte) } else { best[class] }
+        if stored[class] {
+            best[class].min(sizes.volume(space.classes[class].free) * 4.0 * sizes.byte)
+        } else {
+            best[class]
+        }
     };
     loop {
         let mut changed = false;

@@ -76,6 +76,8 @@ pub(super) struct Emit<'a> {
     pub(super) folds: Vec<State>,
     /// Memory parameters by the buffer and list element they are bound to.
     pub(super) memory: Vec<(BufferId, Option<Index>)>,
+    /// Folds that another fold serves.
+    pub(super) shared: BTreeMap<TermId, TermId>,
     /// The depth of the region that defines a scalar symbol.
     symbol_depth: BTreeMap<AxisId, usize>,
 }
@@ -99,6 +101,7 @@ impl<'a> Emit<'a> {
             scopes: vec![Scope::default()],
             folds: Vec::new(),
             memory: Vec::new(),
+            shared: BTreeMap::new(),
             symbol_depth: BTreeMap::new(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::emit::{Emit, Program};
 use super::index::storage;
+use super::plan::Group;
 use super::space::Symbol;
 use super::{Lowered, Stop};
 use crate::schedule::{Role, Schedule};
@@ -28,15 +29,21 @@ struct Output {
     mem: MemId,
 }
 
-/// The kernel that computes `tensors` (definitions or appends) by `schedule`.
-pub(super) fn kernel(program: &Program<'_>, name: &str, tensors: &[TensorId], schedule: &Schedule) -> Lowered<Made> {
-    let mut emit = Emit::new(program, name, schedule.clone());
+/// The kernel that computes a group of definitions or appends.
+pub(super) fn kernel(program: &Program<'_>, name: &str, group: &Group) -> Lowered<Made> {
+    let mut emit = Emit::new(program, name, group.schedule.clone());
+    emit.shared = group.shared.folds.clone();
     let mut outputs = Vec::new();
-    for tensor in tensors {
+    for tensor in &group.tensors {
         outputs.push(emit.output(*tensor)?);
     }
     emit.grid()?;
-    emit.walk(&schedule.free, &outputs)?;
+    for (axis, of) in &group.shared.axes {
+        if let Some(position) = emit.space.get(*of).map(|p| p.position.clone()) {
+            emit.space.place(*axis, position, false);
+        }
+    }
+    emit.walk(&group.schedule.free, &outputs)?;
     let Emit { b, memory, .. } = emit;
     Ok(Made { kernel: b.finish().compact(), args: memory })
 }

@@ -3,6 +3,7 @@
 //! Arguments come first, in the order of the signature, then outputs, then temporaries. A cache that something is appended to
 //! is one buffer updated in place, as long as after the call. A carry is two temporaries that swap at the end of each step.
 
+use super::alike::{Shared, shared};
 use super::emit::{Program, Stored};
 use super::index::{is_size, storage};
 use super::kernel::{Made, copy, kernel};
@@ -13,6 +14,15 @@ use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{self, Buffer, BufferId, BufferKind, Launch, Step};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Definitions that one kernel computes.
+#[derive(Clone)]
+pub(super) struct Group {
+    pub(super) tensors: Vec<TensorId>,
+    pub(super) schedule: Schedule,
+    /// What those after the first share with it.
+    pub(super) shared: Shared,
+}
 
 /// The plan under construction.
 pub(super) struct Planner<'a> {
@@ -127,8 +137,8 @@ impl<'a> Planner<'a> {
                     at += 1;
                 }
                 Stmt::Define(first) => {
-                    let group = self.group(&body[at..], *first)?;
-                    at += group.len();
+                    let group = self.group(&body[at..], *first);
+                    at += group.tensors.len();
                     steps.extend(self.compute(&group)?);
                 }
             }
@@ -136,19 +146,34 @@ impl<'a> Planner<'a> {
         Ok(steps)
     }
 
-    /// The definitions at the start of `body` that one kernel computes: the first, and those after it that read its fold.
-    fn group(&self, body: &[Stmt], first: TensorId) -> Lowered<Vec<TensorId>> {
-        let folds = self.folds_of(first);
-        let mut group = vec![first];
+    /// The definitions at the start of `body` that one kernel computes: the first, and those after it whose folds it has.
+    fn group(&self, body: &[Stmt], first: TensorId) -> Group {
+        let mut group = Group { tensors: vec![first], schedule: self.schedule(first, None), shared: Shared::default() };
         for stmt in &body[1..] {
             let Stmt::Define(next) = stmt else { break };
-            let shares = !self.folds_of(*next).is_disjoint(&folds);
-            if !shares || !self.fits(&group, *next) {
-                break;
-            }
-            group.push(*next);
+            let Some(shared) = self.joins(&group, *next) else { break };
+            group.tensors.push(*next);
+            group.shared.axes.extend(shared.axes);
+            group.shared.folds.extend(shared.folds);
         }
-        Ok(group)
+        group
+    }
+
+    /// What `next` shares with the first definition of `group`, if it can be computed in its kernel: it reads none of the
+    /// group, all its axes are the kernel's, and axes that it lacks are not spread over blocks.
+    fn joins(&self, group: &Group, next: TensorId) -> Option<Shared> {
+        let function = self.program.function;
+        let (_, value) = self.value_of(group.tensors[0])?;
+        let (axes, term) = self.value_of(next)?;
+        let shared = shared(function, value, term)?;
+        let own: Vec<AxisId> = axes.iter().map(|a| shared.axes.get(a).copied()).collect::<Option<_>>()?;
+        let fits = |(axis, role): &(AxisId, Role)| match role {
+            _ if own.contains(axis) => true,
+            Role::Tile(tile) => function.axes[*axis].extent.as_int().is_some_and(|e| e <= *tile),
+            Role::Scalar | Role::Walk(_) => false,
+        };
+        let known = own.iter().all(|a| group.schedule.free.iter().any(|(axis, _)| axis == a));
+        (known && group.schedule.free.iter().all(fits) && !self.reads_any(next, &group.tensors)).then_some(shared)
     }
 
     fn value_of(&self, id: TensorId) -> Option<(&'a [AxisId], TermId)> {
@@ -156,39 +181,6 @@ impl<'a> Planner<'a> {
             TensorKind::Def { axes, value, .. } | TensorKind::Append { axes, value, .. } => Some((axes, *value)),
             _ => None,
         }
-    }
-
-    fn folds_of(&self, id: TensorId) -> BTreeSet<TermId> {
-        let terms = &self.program.function.terms;
-        let mut open: Vec<TermId> = self.value_of(id).map(|(_, value)| value).into_iter().collect();
-        let mut folds = BTreeSet::new();
-        let mut seen = BTreeSet::new();
-        while let Some(term) = open.pop() {
-            if !seen.insert(term) {
-                continue;
-            }
-            if matches!(terms[term].op, Op::Fold { .. }) {
-                folds.insert(term);
-            } else {
-                open.extend(&terms[term].args);
-            }
-        }
-        folds
-    }
-
-    /// Whether `next` can join `group`: it reads none of the group, and what axes it lacks are not spread over blocks.
-    fn fits(&self, group: &[TensorId], next: TensorId) -> bool {
-        let mut all = group.to_vec();
-        all.push(next);
-        let reads = self.reads_any(next, group);
-        let schedule = self.schedule(&all, None);
-        let whole = |axis: &AxisId, role: &Role| match role {
-            Role::Tile(tile) => self.program.function.axes[*axis].extent.as_int().is_some_and(|e| e <= *tile),
-            Role::Scalar | Role::Walk(_) => false,
-        };
-        let apart = schedule.free.iter().filter(|(axis, role)| !whole(axis, role));
-        let shared = |axis: &AxisId| all.iter().all(|t| self.value_of(*t).is_some_and(|(axes, _)| axes.contains(axis)));
-        !reads && apart.map(|(axis, _)| axis).all(shared)
     }
 
     fn reads_any(&self, id: TensorId, group: &[TensorId]) -> bool {
@@ -219,19 +211,11 @@ impl<'a> Planner<'a> {
         false
     }
 
-    fn schedule(&self, tensors: &[TensorId], small: Option<AxisId>) -> Schedule {
-        let mut axes: Vec<AxisId> = Vec::new();
-        let mut values = Vec::new();
-        for (own, value) in tensors.iter().filter_map(|t| self.value_of(*t)) {
-            values.push(value);
-            for axis in own {
-                if !axes.contains(axis) {
-                    axes.push(*axis);
-                }
-            }
-        }
+    fn schedule(&self, tensor: TensorId, small: Option<AxisId>) -> Schedule {
+        let (axes, value) = self.value_of(tensor).map_or((Vec::new(), Vec::new()), |(a, v)| (a.to_vec(), vec![v]));
         let program = &self.program;
-        let work = Work { function: program.function, facts: &program.facts, axes, values, chains: &program.chains };
+        let work =
+            Work { function: program.function, facts: &program.facts, axes, values: value, chains: &program.chains };
         schedule(&work, self.target, small)
     }
 
@@ -279,18 +263,17 @@ impl<'a> Planner<'a> {
         Ok(held)
     }
 
-    /// The steps that compute `tensors` in one kernel, or in one of two by a size.
-    fn compute(&mut self, tensors: &[TensorId]) -> Lowered<Vec<Step>> {
-        for id in tensors {
+    /// The steps that compute a group in one kernel, or in one of two by a size.
+    fn compute(&mut self, group: &Group) -> Lowered<Vec<Step>> {
+        for id in &group.tensors {
             self.place(*id)?;
         }
         let function = self.program.function;
-        let name = tensors.iter().map(|t| function.tensors[*t].name.as_str()).collect::<Vec<_>>().join("+");
-        let general = self.schedule(tensors, None);
-        let launch = self.launch(&name, tensors, &general)?;
-        let Some(axis) = general.small else { return Ok(vec![launch]) };
-        let few = self.schedule(tensors, Some(axis));
-        let small = self.launch(&format!("{name} few {}", function.axes[axis].name), tensors, &few)?;
+        let name = group.tensors.iter().map(|t| function.tensors[*t].name.as_str()).collect::<Vec<_>>().join("+");
+        let launch = self.launch(&name, group)?;
+        let Some(axis) = group.schedule.small else { return Ok(vec![launch]) };
+        let few = Group { schedule: self.schedule(group.tensors[0], Some(axis)), ..group.clone() };
+        let small = self.launch(&format!("{name} few {}", function.axes[axis].name), &few)?;
         let nonnegative = function.axes[axis].extent.sub(&Index::int(SMALL));
         Ok(vec![Step::If { nonnegative, then: vec![launch], otherwise: vec![small] }])
     }
@@ -318,9 +301,9 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn launch(&mut self, name: &str, tensors: &[TensorId], schedule: &Schedule) -> Lowered<Step> {
+    fn launch(&mut self, name: &str, group: &Group) -> Lowered<Step> {
         let name = unused(name, |n| self.program.module.kernel_named(n).is_some());
-        let made = kernel(&self.program, &name, tensors, schedule)?;
+        let made = kernel(&self.program, &name, group)?;
         Ok(self.launched(made))
     }
 

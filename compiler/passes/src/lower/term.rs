@@ -15,6 +15,7 @@ impl Emit<'_> {
 
     /// The values of a term: one, or one for each component of a fold.
     fn terms(&mut self, id: TermId) -> Lowered<Vec<Value>> {
+        let id = self.shared.get(&id).copied().unwrap_or(id);
         let stamp = self.stamp(&[id]).ok_or_else(|| Stop::Bug(format!("an axis of {id} is not bound here")))?;
         if let Some(values) = self.recall(&[id], &stamp) {
             return Ok(values);

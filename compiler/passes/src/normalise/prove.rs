@@ -16,8 +16,8 @@ impl Normaliser<'_> {
         self.facts(c, holds, &mut facts);
         let mut left = None;
         for part in self.parts(present) {
-            let proved = (holds && part == c)
-                || self.comparison(part, true).is_some_and(|e| self.is_nonnegative(&e, &facts));
+            let proved =
+                (holds && part == c) || self.comparison(part, true).is_some_and(|e| self.is_nonnegative(&e, &facts));
             if !proved {
                 left = self.terms.both(left, Some(part));
             }
