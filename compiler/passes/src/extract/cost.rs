@@ -65,7 +65,8 @@ impl<'a> Costs<'a> {
         is_acyclic(&kernels, &reads).then_some(total)
     }
     fn kernel(&mut self, choice: &Choice, stored: &[bool], root: usize) -> Option<(f64, Vec<usize>)> {
-        let same = |c: &Charged| c.under.iter().all(|(class, form, is)| choice.form[*class] == *form && stored[*class] == *is);
+        let same =
+            |c: &Charged| c.under.iter().all(|(class, form, is)| choice.form[*class] == *form && stored[*class] == *is);
         if let Some(charged) = self.known.get(&root).and_then(|all| all.iter().find(|c| same(c))) {
             return charged.seconds.map(|s| (s, charged.needs.clone()));
         }

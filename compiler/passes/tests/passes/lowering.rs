@@ -1,22 +1,6 @@
-//! Lowering to tiles.
+//! Lowering: what the tile interpreter computes from a lowered plan is what the graph interpreter computes from the program,
+//! in f64, on sizes around and below the tiles' own, on empty sizes and rows, on infinities and masks of every kind.
 
-use sawmill_ir::graph::text::parse_function;
-use sawmill_ir::target::Target;
-use sawmill_ir::tile;
-use sawmill_passes::{lower, normalise, optimise};
-
-fn module(text: &str) -> tile::Module {
-    let target = Target::cpu128(2, true);
-    let function = parse_function(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let normal = normalise(&function).unwrap_or_else(|e| panic!("{e}"));
-    let plan = optimise(&normal, &target).unwrap_or_else(|e| panic!("{e:?}"));
-    println!("{plan}");
-    lower(&plan, &target).unwrap_or_else(|e| panic!("{e:#?}"))
-}
-
-#[test]
-fn show_lowered() {
-    for text in [super::plans::MATMUL, super::plans::ATTENTION] {
-        println!("{}", tile::text::print(&module(text)));
-    }
-}
+mod differ;
+mod programs;
+mod texts;
