@@ -2,6 +2,7 @@
 
 use super::elab::Elab;
 use super::formula::Formula;
+use super::items::Given;
 use super::scope::{Binding, Role};
 use super::value::{Ty, Value};
 use crate::ast::{Arg, Argument, Closure, Expr, ExprKind, Name};
@@ -10,9 +11,6 @@ use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::{Closure as IrClosure, ClosureId, Elem, Op};
 use sawmill_ir::index::{Atom, Index};
-
-/// Type and range of what a closure is given.
-pub(crate) type Given = (DType, Option<(Index, Index)>);
 
 impl Elab<'_> {
     /// Checks a closure against what its callee gives it.

@@ -5,7 +5,7 @@
 //! [`super::compact`].
 
 use super::formula::Formula;
-use super::items::{Items, Output};
+use super::items::{Given, Items, Output};
 use super::prove::{Known, proves};
 use super::scope::{Binding, Scope};
 use super::show;
@@ -38,7 +38,7 @@ pub(crate) struct ClosureUse {
     /// Names of its parameters.
     pub(crate) params: Vec<String>,
     /// Type and range of each parameter, once applied.
-    pub(crate) given: Option<Vec<(DType, Option<(Index, Index)>)>>,
+    pub(crate) given: Option<Vec<Given>>,
 }
 
 /// The state of checking one function.

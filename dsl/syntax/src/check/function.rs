@@ -1,9 +1,8 @@
 //! One function from its tree to graph IR.
 
-use super::closure::Given;
 use super::compact::compact;
 use super::elab::Elab;
-use super::items::{Callable, Items};
+use super::items::{Callable, Given, Items};
 use super::scope::Binding;
 use crate::ast::{Argument, Function, Param, ParamType};
 use crate::errors::{Diagnostics, Problem};

@@ -3,12 +3,11 @@
 //! A parameter that the callee applies to a bare index of an axis of size `S` lies in `0..S`. Where such a parameter is a bare subscript
 //! of a captured tensor, that axis must have at least `S` elements: a condition on the call, which makes the read safe.
 
-use super::closure::Given;
 use super::compact::compact;
 use super::elab::Elab;
 use super::formula::Formula;
 use super::infer::for_each_part;
-use super::items::Items;
+use super::items::{Given, Items};
 use crate::ast::{Closure, Expr, ExprKind, Subscript};
 use crate::errors::{Diagnostics, Problem};
 use sawmill_ir::dtype::DType;

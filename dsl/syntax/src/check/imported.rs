@@ -1,9 +1,8 @@
 //! Imported items: signatures without bodies, with what their closures are given.
 
-use super::closure::Given;
 use super::elab::Elab;
 use super::format::check_format;
-use super::items::{Callable, Items};
+use super::items::{Callable, Given, Items};
 use super::show;
 use crate::ast::{File, ItemKind, Name, Range};
 use crate::errors::Diagnostics;

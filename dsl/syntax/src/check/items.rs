@@ -19,6 +19,9 @@ pub struct Items {
     pub functions: BTreeMap<String, Callable>,
 }
 
+/// Type of a value that a closure is given, and its range if it is a position with a known one.
+pub type Given = (DType, Option<(Index, Index)>);
+
 /// A function as its callers see it.
 #[derive(Clone, Debug)]
 pub struct Callable {
@@ -29,7 +32,7 @@ pub struct Callable {
     /// The outputs in order.
     pub outputs: Vec<Output>,
     /// Of each closure parameter: type and range of what it is applied to.
-    pub given: Vec<Vec<(DType, Option<(Index, Index)>)>>,
+    pub given: Vec<Vec<Given>>,
 }
 
 /// A parameter.

@@ -34,7 +34,7 @@ mod value;
 
 pub use host::{AtLeast, Resolved, check_host_closure};
 pub use imported::{check_imported, describe_given};
-pub use items::{Callable, Items, Output, Parameter, ParameterKind};
+pub use items::{Callable, Given, Items, Output, Parameter, ParameterKind};
 
 use crate::ast::{File, Function, ItemKind, Name};
 use crate::errors::{Diagnostic, Diagnostics, Problem};

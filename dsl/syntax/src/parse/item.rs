@@ -228,14 +228,14 @@ impl Parser {
         Ok(Type::Tensor { element, axes, promise })
     }
 
-    fn promise(&mut self, input: ParseStream<'_>) -> Outcome<Option<Promise>> {
+    fn promise(&mut self, input: ParseStream<'_>) -> Outcome<Option<Box<Promise>>> {
         if !input.peek(Token![in]) {
             return Ok(None);
         }
         input.parse::<Token![in]>()?;
         let range = self.range(input)?;
         let ascending = take_word(input, "ascending")?.map(|word| word.span);
-        Ok(Some(Promise { range, ascending }))
+        Ok(Some(Box::new(Promise { range, ascending })))
     }
 }
 

@@ -53,9 +53,12 @@ fn captures_become_arguments() {
     assert_eq!(sizes, [(1, 0), (1, 0)], "at least S by `i`, at least T by `j`");
 }
 
+/// A closure, what it captures, and what is wrong with it.
+type Case = (&'static str, &'static [(DType, usize)], &'static str);
+
 #[test]
 fn mistakes_are_found_at_the_call() {
-    let cases: [(&str, &[(DType, usize)], &str); 6] = [
+    let cases: [Case; 6] = [
         ("|i, j| true", &[], "`mask` takes a closure of 3 parameters, and gets 2"),
         ("|z, i, j| z", &[], "`f32` is written to `mask: bool`"),
         ("|z, i, j| {0}[i] == 1", &[(DType::I32, 2)], "`capture0` has 2 axes, and 1 are given here"),
