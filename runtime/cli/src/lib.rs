@@ -1,6 +1,6 @@
 //! The `sawmill` command as a library, so that its parts can be tested without processes.
 //!
-//! In: a parsed command line. Out: an exit code, or a [`Failure`](error::Failure) with one.
+//! In: a parsed command line. Out: an exit code, or a [`Failure`] with one.
 
 #![forbid(unsafe_code)]
 

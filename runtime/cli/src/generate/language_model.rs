@@ -1,6 +1,6 @@
 //! What generation needs of a model: logits of the next token.
 //!
-//! In: token ids. Out: logits [vocabulary] of the last position.
+//! In: token ids. Out: logits `[vocabulary]` of the last position.
 //! Invariant: the model remembers every token it was given; positions never exceed its context length.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Choosing the next token from logits, on the host.
 //!
-//! In: logits [vocabulary]. Out: a token id.
+//! In: logits `[vocabulary]`. Out: a token id.
 //! Invariant: one seed gives one sequence of choices on every machine (ChaCha8); at temperature 0 the largest logit wins,
 //! the lower id on a tie.
 //! Source of top-p: Holtzman et al., "The Curious Case of Neural Text Degeneration", arXiv 1904.09751.

@@ -35,8 +35,8 @@ fn mistakes_of_the_user_exit_with_two() {
         command.args(["generate", prompt, "--model"]).arg(&model);
         command
     };
-    assert!(fails(&mut sawmill(home.path()).arg("generat"), 2).contains("generate"));
-    assert!(fails(&mut sawmill(home.path()).args(["generate", "x", "--top-p", "2"]), 2).contains("from 0 to 1"));
+    assert!(fails(sawmill(home.path()).arg("generat"), 2).contains("generate"));
+    assert!(fails(sawmill(home.path()).args(["generate", "x", "--top-p", "2"]), 2).contains("from 0 to 1"));
     assert!(fails(&mut generate(""), 2).contains("the prompt is empty"));
     assert!(fails(generate("x").args(["--tokens", "128"]), 2).contains("context of 128"));
     assert!(fails(&mut generate(&"word ".repeat(50)), 2).contains("context of 128"));
