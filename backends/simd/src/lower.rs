@@ -178,6 +178,8 @@ struct Lower<'k> {
     /// Buffers by the value they belong to: a body that is emitted for several phases uses them again.
     buffers: FxHashMap<Value, Buffer>,
     scratch: u64,
+    /// Whether the value being computed is a factor of a sum of products, whose rounding is free.
+    contracting: bool,
     remarks: Vec<Remark>,
     defect: Option<String>,
 }
@@ -200,6 +202,7 @@ impl<'k> Lower<'k> {
             splats: vec![FxHashMap::default()],
             buffers: FxHashMap::default(),
             scratch: SPARE,
+            contracting: false,
             remarks: Vec::new(),
             defect: None,
         }

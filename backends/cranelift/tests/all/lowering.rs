@@ -234,3 +234,55 @@ fn softmax_over_blocks_of_keys() -> Built<()> {
     }
     Ok(())
 }
+
+/// y[n] = sum of w[n, k] x[k] where w[n, k] = d[n, k / 32] * q[n, k] + m[n, k / 32], q packed two to a byte, low halves first:
+/// tiles of `bn` rows by `bb` blocks of 32.
+pub(crate) fn packed_rows(bn: u32, bb: u32) -> Built<Kernel> {
+    let mut k = KernelBuilder::new("packed");
+    let (n_size, b_size) = (Index::dim(k.dim("N")), Index::dim(k.dim("KB")));
+    let fixed = |n: u32| Index::int(i64::from(n));
+    let x = k.memory("x", DType::F32, vec![b_size.scale(32)], Access::In);
+    let d = k.memory("d", DType::F16, vec![n_size.clone(), b_size.clone()], Access::In);
+    let m = k.memory("m", DType::F16, vec![n_size.clone(), b_size.clone()], Access::In);
+    let q = k.memory("q", DType::U8, vec![n_size.clone(), b_size.clone(), fixed(16)], Access::In);
+    let y = k.memory("y", DType::F32, vec![n_size.clone()], Access::Out);
+    let nt = k.grid("nt", n_size.add(&Index::int(i64::from(bn) - 1)).div(&fixed(bn)))?;
+    let (n, b, h, c) = (k.axis("n", bn), k.axis("b", bb), k.axis("h", 2), k.axis("c", 16));
+    let (n0, zero) = (times(&mut k, nt, i64::from(bn))?, k.int(0)?);
+    let start = zeros(&mut k, &[n])?;
+    let hi = k.size(b_size)?;
+    let phases = vec![Phase { lo: zero, hi, edge: false }];
+    let sums = k.for_loop(i64::from(bb), phases, &[start], |k, b0, _, carry| {
+        let x0 = times(k, b0, 32)?;
+        let tile_x = k.load(x, vec![Sub::Affine(x0, vec![(b, 32), (h, 16), (c, 1)])], ZERO, None)?;
+        let rows = |k: &mut KernelBuilder, mem| {
+            k.load(mem, vec![Sub::Affine(n0, vec![(n, 1)]), Sub::Affine(b0, vec![(b, 1)])], ZERO, None)
+        };
+        let (tile_d, tile_m) = (rows(k, d)?, rows(k, m)?);
+        let subs = vec![Sub::Affine(n0, vec![(n, 1)]), Sub::Affine(b0, vec![(b, 1)]), Sub::Affine(zero, vec![(c, 1)])];
+        let bytes = k.load(q, subs, Pad::Value(Const::Int(0)), None)?;
+        let half = k.coord(h, zero)?;
+        let count = times(k, half, 4)?;
+        let count = k.cast(count, DType::I32)?;
+        let low = k.constant(Const::Int(15), DType::I32)?;
+        let shifted = k.elem(ElemOp::Shr, &[bytes, count])?;
+        let number = k.elem(ElemOp::BitAnd, &[shifted, low])?;
+        let number = k.cast(number, DType::F32)?;
+        let scaled = k.elem(ElemOp::Mul, &[tile_d, number])?;
+        let w = k.elem(ElemOp::Add, &[scaled, tile_m])?;
+        Ok(vec![k.mma(w, tile_x, Some(carry[0]), vec![b, h, c])?])
+    })?;
+    k.store(y, sums[0], vec![Sub::Affine(n0, vec![(n, 1)])], None)?;
+    Ok(k.finish())
+}
+
+#[test]
+fn packed_weights_times_a_vector() -> Built<()> {
+    for (bn, bb) in [(1, 2), (8, 4), (3, 5), (16, 18)] {
+        let kernel = packed_rows(bn, bb)?;
+        for dims in [[1, 1], [16, 8], [9, 18]] {
+            Case::new(&kernel, &dims).ints(0, 255).tolerance(1e-4).check();
+        }
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! Rates of lowered kernels on one core, to read: `cargo test -p sawmill-cranelift --test all speed -- --ignored --nocapture`.
 
-use crate::lowering::{product, scores};
+use crate::lowering::{packed_rows, product, scores};
 use crate::tiles::{Image, Lay, arrays};
 use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_ir::target::Target;
@@ -78,6 +78,17 @@ fn speed_of_scores() -> Built<()> {
             "scores {bi}x{bj}, {d} to {e}: {:.1} GFLOP/s, {cycles:.2} cycles a pair at 4.3 GHz",
             flops / seconds / 1e9
         );
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_packed_rows() -> Built<()> {
+    for (bn, bb) in [(1, 18), (8, 18), (16, 18), (16, 6), (8, 48), (32, 8)] {
+        let (rows, blocks) = (576, 48);
+        let seconds = best(&packed_rows(bn, bb)?, &[rows, blocks]);
+        println!("packed {bn}x{bb}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9);
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 
 use super::Lower;
 use super::layout::{Place, Point, Pos};
-use super::nest::{Axis, lanes_within};
+use super::nest::{Axis, UNROLLED, lanes_within};
 use super::plan::unit_axis;
 use crate::vir::{Elem, Type, Val};
 use sawmill_ir::dtype::DType;
@@ -116,7 +116,9 @@ impl Lower<'_> {
             let wanted = self.lanes_wanted(roots).max(if alone && !best { 16 } else { 4 });
             if let Some(last) = over.last_mut() {
                 last.lanes = lanes_within(self.extent(last.axis), wanted);
-                rows = i64::from((IN_FLIGHT / registers_per(last.lanes)).max(2));
+                // Values that are unpacked between load and use take a register per vector each.
+                let busy = if wanted >= 16 { 2 } else { 1 };
+                rows = i64::from((IN_FLIGHT / registers_per(last.lanes) / busy).max(1));
             }
         } else if let Some(lane) = lane {
             let lanes = lanes_within(self.extent(lane), wide);
@@ -150,11 +152,13 @@ impl Lower<'_> {
         let long = left.iter().copied().filter(|a| self.extent(*a) > 1);
         long.max_by_key(|a| (shared(*a), self.extent(*a)))
     }
-    /// The summed axes: the lane axis or the one that memory runs along innermost.
+    /// The summed axes: the lane axis or the one that memory runs along innermost, and around it those short enough to be
+    /// written out, so that what does not change along them is shared.
     fn summed(&self, roots: &[Value], over: &[AxisId], lane: Option<AxisId>) -> Vec<Axis> {
         let unit = roots.iter().filter_map(|v| self.plan.def(*v)).find_map(|inst| unit_axis(self.kernel, inst));
         let inner = lane.filter(|l| over.contains(l)).or(unit.filter(|u| over.contains(u)));
         let mut axes: Vec<AxisId> = self.plan.ordered(over);
+        axes.sort_by_key(|a| self.extent(*a) <= UNROLLED);
         if let Some(inner) = inner {
             axes.retain(|a| *a != inner);
             axes.push(inner);
@@ -350,8 +354,10 @@ impl Lower<'_> {
     fn product(&mut self, dtype: DType, (a, b): (Value, Value), point: &Point, lanes: u8, acc: Val) -> Val {
         let vector = |s: &Self, v: Value| point.lanes_of(s.axes(v)).is_some();
         let (first, second) = if vector(self, a) && !vector(self, b) { (b, a) } else { (a, b) };
+        self.contracting = true;
         let first = self.eval_lanes(first, point, lanes);
         let second = self.eval_lanes(second, point, lanes);
+        self.contracting = false;
         self.multiply_add(dtype, first, second, acc)
     }
     /// Positions along an axis as i64.

@@ -4,7 +4,7 @@
 //! VIR's, so unsigned comparisons, quotients and conversions are chosen here. Elementary functions are [`crate::math`]'s.
 
 use super::Lower;
-use super::layout::Point;
+use super::layout::{Place, Point};
 use crate::math;
 use crate::vir::{Elem, Type, Val};
 use sawmill_ir::dtype::{DType, Kind};
@@ -22,6 +22,12 @@ impl Lower<'_> {
         }
         if let Some(mask) = self.compare_ramps(op, inst, point) {
             return self.widen(mask, lanes);
+        }
+        if let Some(value) = self.bytewise(inst.results[0], point) {
+            return self.b.zext(value, Elem::I32);
+        }
+        if let Some(value) = self.fused_sum(op, inst, point, lanes) {
+            return value;
         }
         let dtype = self.dtype(inst.args[0]);
         let args: Vec<Val> = inst.args.iter().map(|v| self.eval_lanes(*v, point, lanes)).collect();
@@ -41,6 +47,56 @@ impl Lower<'_> {
             _ if args.len() == 2 => self.binary(op, dtype, args[0], args[1]),
             _ => self.unary(op, dtype, args[0]),
         }
+    }
+
+    /// Integer operations on bytes whose results are bytes, in lanes of 8 bits: a quarter of the registers.
+    fn bytewise(&mut self, value: Value, point: &Point) -> Option<Val> {
+        if self.plan_keeps(value) {
+            return None;
+        }
+        let inst = self.plan.def(value)?;
+        let known = |s: &Self, at: usize| s.known_at(*inst.args.get(at)?, point);
+        match &inst.op {
+            Op::Load { .. } => self.raw_bytes(value, point),
+            Op::Elem(ElemOp::Shr) => {
+                let count = known(self, 1).filter(|by| (0..8).contains(by))?;
+                let bytes = self.bytewise(inst.args[0], point)?;
+                let count = self.b.int(self.b.ty(bytes), count);
+                Some(self.b.ushr(bytes, count))
+            }
+            Op::Elem(ElemOp::BitAnd) => {
+                let at = [1, 0].into_iter().find(|at| known(self, *at).is_some())?;
+                let mask = known(self, at).filter(|mask| (0..=255).contains(mask))?;
+                let bytes = self.bytewise(inst.args[1 - at], point)?;
+                let mask = self.b.int(self.b.ty(bytes), mask);
+                Some(self.b.and(bytes, mask))
+            }
+            _ => None,
+        }
+    }
+    /// Whether a value is read from the arena instead of being computed.
+    fn plan_keeps(&self, value: Value) -> bool {
+        matches!(self.place(value), Some(Place::Buffer(_) | Place::Scalar(_) | Place::Alias(_)) | None)
+    }
+    /// a * b + c for a sum with a product, where rounding is free.
+    fn fused_sum(&mut self, op: ElemOp, inst: &Inst, point: &Point, lanes: u8) -> Option<Val> {
+        let [first, second] = *inst.args.as_slice() else { return None };
+        if op != ElemOp::Add || !self.contracting || !self.dtype(first).is_float() {
+            return None;
+        }
+        let product = |s: &Self, v: Value| {
+            let inst = s.plan.def(v).filter(|_| matches!(s.place(v), Some(Place::Fused)))?;
+            matches!(inst.op, Op::Elem(ElemOp::Mul) if inst.args.len() == 2).then(|| (inst.args[0], inst.args[1]))
+        };
+        let ((a, b), c) = match (product(self, first), product(self, second)) {
+            (Some(factors), _) => (factors, second),
+            (None, Some(factors)) => (factors, first),
+            (None, None) => return None,
+        };
+        let a = self.eval_lanes(a, point, lanes);
+        let b = self.eval_lanes(b, point, lanes);
+        let c = self.eval_lanes(c, point, lanes);
+        Some(self.b.fma(a, b, c))
     }
 
     fn select(&mut self, inst: &Inst, point: &Point, lanes: u8) -> Val {

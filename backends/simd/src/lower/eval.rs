@@ -218,6 +218,14 @@ impl Lower<'_> {
         let raw = self.read_raw(view, elem, point);
         self.widen_storage(raw, view.dtype)
     }
+    /// The lanes of a view of bytes without a sign, not widened.
+    pub(super) fn raw_bytes(&mut self, value: Value, point: &Point) -> Option<Val> {
+        let Some(Place::View(view)) = self.place(value) else { return None };
+        let view = view.clone();
+        let point = point.restrict(self.axes(value));
+        let vector = view.dtype == DType::U8 && point.iter().any(|(_, pos)| pos.lanes > 1);
+        vector.then(|| self.read_raw(&view, Elem::I8, &point))
+    }
     /// The bits in memory.
     pub(super) fn read_raw(&mut self, view: &View, elem: Elem, point: &Point) -> Val {
         let at = self.address(view.pointer, 0, &view.strides, point);

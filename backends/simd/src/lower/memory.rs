@@ -130,69 +130,82 @@ impl Lower<'_> {
         let axes = self.axes(inst.results[0]).to_vec();
         let words = self.memory_words(*mem);
         let bases: Vec<Val> = inst.args.iter().map(|v| self.eval(*v, &Point::default())).collect();
-        let mut inside = self.tile_inside(inst, subs, &bases, &words);
+        let inside = self.tile_inside(inst, subs, &bases, &words);
         let dense = dense_axes(subs, &axes);
-        if let (false, Some(last)) = (dense.is_empty(), words.strides.last()) {
-            let unit = self.b.i64(bytes);
-            let packed = self.b.eq(*last, unit);
-            inside = Some(inside.map_or(packed, |i| self.b.and(i, packed)));
-        }
         let mut pointer = words.pointer;
         for (base, stride) in bases.iter().zip(&words.strides) {
             let offset = self.b.mul(*base, *stride);
             pointer = self.b.add(pointer, offset);
         }
-        let mut dynamic = Vec::new();
-        for axis in axes.iter().filter(|a| !dense.iter().any(|(d, _)| d == *a)) {
-            let stride = self.axis_stride(subs, &words, *axis);
-            dynamic.push((*axis, stride));
-        }
+        let strides: Vec<(AxisId, Val)> = axes.iter().map(|a| (*a, self.axis_stride(subs, &words, *a))).collect();
+        let is_dense = |axis: AxisId| dense.iter().any(|(d, _)| *d == axis);
+        let dynamic: Vec<(AxisId, Val)> = strides.iter().filter(|(a, _)| !is_dense(*a)).copied().collect();
         let mut results: Vec<Val> = [pointer].into_iter().chain(dynamic.iter().map(|(_, s)| *s)).collect();
-        let scattered = self.plan.is_panel(inst.results[0]).then(|| self.collides(&dynamic)).flatten();
-        let region = (inside.is_some() || scattered.is_some()).then(|| self.staging(*mem, &dense, &dynamic));
-        if let (Some(region), Some(scattered)) = (&region, scattered) {
-            let wanted = inside.map_or(scattered, |inside| self.b.and(inside, scattered));
-            let direct = View { pointer, strides: self.view_strides(&dense, &dynamic, bytes), dtype };
-            self.b.begin_if(wanted);
-            self.open_scope();
-            self.gather_rows(&direct, &region.0);
-            self.close_scope();
-            let staged = self.staged_words(region);
-            self.b.begin_else(&staged);
-            results = self.b.end_if(&results);
-        }
-        if let (Some(region), Some(inside)) = (&region, inside) {
-            self.b.begin_if(inside);
+        let packed = words.strides.last().filter(|_| !dense.is_empty()).map(|last| {
+            let unit = self.b.i64(bytes);
+            self.b.eq(*last, unit)
+        });
+        let apart = self.plan.is_panel(inst.results[0]).then(|| self.rows_apart(&dynamic)).flatten();
+        let tests = [inside, packed, apart];
+        let direct = tests.into_iter().flatten().reduce(|all, test| self.b.and(all, test));
+        if let Some(direct) = direct {
+            let (buffer, steps) = self.staging(*mem, &dense, &dynamic);
+            self.b.begin_if(direct);
             self.b.begin_else(&results);
             self.open_scope();
-            self.stage(inst, &region.0, &dense);
+            let strided =
+                View { pointer, strides: strides.iter().map(|(a, s)| (*a, Stride::Dynamic(*s))).collect(), dtype };
+            let straight = View { strides: self.view_strides(&dense, &dynamic, bytes), ..strided.clone() };
+            // Rows that collide may be packed; what is read in place otherwise is not.
+            let copy = |s: &mut Self| match (packed, apart) {
+                (Some(packed), Some(_)) => s.branches(
+                    Some(packed),
+                    |s| s.copy_inside(&straight, &buffer),
+                    |s| s.copy_inside(&strided, &buffer),
+                ),
+                _ => s.copy_inside(&strided, &buffer),
+            };
+            self.branches(inside, copy, |s| s.stage(inst, &buffer, &dense));
             self.close_scope();
-            let staged = self.staged_words(region);
+            let staged = self.staged_words(&buffer, &steps);
             results = self.b.end_if(&staged);
         }
         let moved: Vec<(AxisId, Val)> = dynamic.iter().zip(&results[1..]).map(|((axis, _), s)| (*axis, *s)).collect();
         View { pointer: results[0], strides: self.view_strides(&dense, &moved, bytes), dtype }
     }
+    /// A branch without results; its first side alone if there is no condition.
+    fn branches(&mut self, condition: Option<Val>, then: impl FnOnce(&mut Self), otherwise: impl FnOnce(&mut Self)) {
+        let Some(condition) = condition else { return then(self) };
+        self.b.begin_if(condition);
+        self.open_scope();
+        then(self);
+        self.close_scope();
+        self.b.begin_else(&[]);
+        self.open_scope();
+        otherwise(self);
+        self.close_scope();
+        self.b.end_if(&[]);
+    }
     fn view_strides(&self, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)], bytes: i64) -> Vec<(AxisId, Stride)> {
         let constant = dense.iter().map(|(axis, step)| (*axis, Stride::Const(step * bytes)));
         constant.chain(dynamic.iter().map(|(axis, s)| (*axis, Stride::Dynamic(*s)))).collect()
     }
-    /// Whether the rows of a tile lie so that few of them fit the first-level cache at once: their distance is a multiple of
-    /// a quarter of the page that a way of the cache covers, or every row is on a page of its own.
-    fn collides(&mut self, dynamic: &[(AxisId, Val)]) -> Option<Val> {
+    /// Whether the rows of a tile lie so that all of them fit the first-level cache at once: their distance is no multiple of
+    /// a quarter of the page that a way of the cache covers, and several are on a page.
+    fn rows_apart(&mut self, dynamic: &[(AxisId, Val)]) -> Option<Val> {
         const COLLISION: i64 = 1024;
         const PAGE: i64 = 4096;
-        let mut any = None;
-        for (axis, stride) in dynamic.iter().filter(|(a, _)| self.kernel.axes[*a].extent >= 8) {
-            debug_assert!(self.extent(*axis) >= 8);
+        const FEW: i64 = 8;
+        let mut all = None;
+        for (_, stride) in dynamic.iter().filter(|(a, _)| self.extent(*a) >= FEW).copied().collect::<Vec<_>>() {
             let (step, page, zero) = (self.b.i64(COLLISION - 1), self.b.i64(PAGE), self.b.i64(0));
-            let rest = self.b.and(*stride, step);
-            let multiple = self.b.eq(rest, zero);
-            let far = self.b.ule(page, *stride);
-            let either = self.b.or(multiple, far);
-            any = Some(any.map_or(either, |before| self.b.or(before, either)));
+            let rest = self.b.and(stride, step);
+            let uneven = self.b.ne(rest, zero);
+            let near = self.b.ult(stride, page);
+            let apart = self.b.and(uneven, near);
+            all = Some(all.map_or(apart, |before| self.b.and(before, apart)));
         }
-        any
+        all
     }
 
     /// Whether every element of an affine tile is inside of its memory; `None` if that is known.
@@ -277,7 +290,7 @@ impl Lower<'_> {
         (Buffer { offset, elem, strides: all }, steps)
     }
     /// The address of a copy, and the strides of the axes that are not dense.
-    fn staged_words(&mut self, (buffer, steps): &(Buffer, Vec<i64>)) -> Vec<Val> {
+    fn staged_words(&mut self, buffer: &Buffer, steps: &[i64]) -> Vec<Val> {
         let start = self.b.scratch();
         let disp = self.b.i64(i64::try_from(buffer.offset).unwrap_or(i64::MAX));
         let address = self.b.add(start, disp);
@@ -293,9 +306,9 @@ impl Lower<'_> {
         });
     }
     /// Copies a tile that is inside of its memory to the arena.
-    fn gather_rows(&mut self, from: &View, buffer: &Buffer) {
+    fn copy_inside(&mut self, from: &View, buffer: &Buffer) {
         let bytes = i64::from(buffer.elem.bytes());
-        let unit = from.strides.iter().find(|(_, s)| *s == Stride::Const(bytes)).map(|(a, _)| *a);
+        let unit = buffer.strides.iter().find(|(_, s)| *s == bytes).map(|(a, _)| *a);
         let axes = self.staging_loops(buffer, unit, 16);
         self.nest(&axes, &Point::default(), &[], &mut |s, point| {
             let raw = s.read_raw(from, buffer.elem, point);

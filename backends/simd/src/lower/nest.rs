@@ -9,7 +9,7 @@ use crate::vir::Val;
 use sawmill_ir::tile::{AxisId, Value};
 
 /// Loops of at most this many turns are written out.
-const UNROLLED: i64 = 2;
+pub(super) const UNROLLED: i64 = 2;
 
 /// Lanes of the vectors along an axis of `extent`, at most `wanted`.
 pub(super) fn lanes_within(extent: i64, wanted: u8) -> u8 {
