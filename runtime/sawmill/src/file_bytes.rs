@@ -54,3 +54,9 @@ impl Deref for FileBytes {
         }
     }
 }
+
+impl AsRef<[u8]> for FileBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}

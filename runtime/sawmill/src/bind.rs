@@ -1,0 +1,443 @@
+//! Binding a call's arguments to a signature: element types, sizes, requirements, promises.
+//!
+//! In: the function as lowered (its signature only is read) and the values of a call. Out: a value for every dim and type
+//! parameter, or a typed error that names the argument. Nothing has run or been compiled by then.
+
+use crate::arg::Value;
+use crate::cache::{Cache, Store};
+use crate::element::RuntimeElem;
+use crate::tensor::View;
+use crate::{Device, Error};
+use sawmill_ir::dtype::DType;
+use sawmill_ir::entity::Entity;
+use sawmill_ir::graph::{DimKind, Elem, Function, Input, Param, Require, Tensor, TensorKind};
+use sawmill_ir::index::{Atom, DimId, Index, TensorId};
+
+/// What a call determines.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// A value for each dim of the function, in order.
+    pub(crate) dims: Vec<i64>,
+    /// An element type for each type parameter, in order.
+    pub(crate) types: Vec<RuntimeElem>,
+    /// Parameters that take their default, by name.
+    pub(crate) defaulted: Vec<String>,
+    /// The device that arguments are bound to, if any is.
+    pub(crate) device: Option<Device>,
+}
+
+/// Binds `values` and explicitly given `dims` to the signature of `function`.
+pub(crate) fn bind(
+    function: &Function,
+    values: &[(String, Value<'_>)],
+    dims: &[(String, i64)],
+) -> Result<Bound, Error> {
+    let mut binder = Binder {
+        function,
+        dims: vec![None; function.dims.len()],
+        types: vec![None; function.type_params.len()],
+        facts: Vec::new(),
+    };
+    binder.given_dims(dims)?;
+    check_names(function, values)?;
+    let (mut defaulted, mut device) = (Vec::new(), None);
+    for (id, tensor, input) in inputs(function) {
+        match value_of(values, &tensor.name) {
+            Some(value) => {
+                binder.argument(id, tensor, input, value)?;
+                agree_on_device(function, tensor, value, &mut device)?;
+            }
+            None if input.default.is_some() => defaulted.push(tensor.name.clone()),
+            None => return Err(Error::argument(&function.name, &tensor.name, "is missing and has no default")),
+        }
+    }
+    binder.solve()?;
+    binder.defaults()?;
+    let dims = binder.finish()?;
+    let types = binder.finish_types()?;
+    check_requirements(function, &dims)?;
+    check_promises(function, values, &dims)?;
+    Ok(Bound { dims, types, defaulted, device })
+}
+
+/// The value bound to the tensor parameter `name`: its own, or the cache whose field it is.
+pub(crate) fn value_of<'v, 'a>(values: &'v [(String, Value<'a>)], name: &str) -> Option<&'v Value<'a>> {
+    values.iter().find_map(|(bound, value)| {
+        let field = || name.strip_prefix(bound.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let cache = matches!(value, Value::Cache(_) | Value::Caches(_));
+        (bound == name || (cache && field())).then_some(value)
+    })
+}
+
+/// The field of a cache parameter's name (`kv.k` is field `k`).
+pub(crate) fn field_of(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(_, field)| field)
+}
+
+/// The tensor parameters, in order of the signature.
+pub(crate) fn inputs(function: &Function) -> impl Iterator<Item = (TensorId, &Tensor, &Input)> {
+    function.params.iter().filter_map(|param| match param {
+        Param::Tensor(id) => match &function.tensors[*id].kind {
+            TensorKind::Input(input) => Some((*id, &function.tensors[*id], input)),
+            _ => None,
+        },
+        Param::Closure(_) => None,
+    })
+}
+
+fn check_names(function: &Function, values: &[(String, Value<'_>)]) -> Result<(), Error> {
+    for (at, (name, value)) in values.iter().enumerate() {
+        let cache = matches!(value, Value::Cache(_) | Value::Caches(_));
+        let names = |tensor: &Tensor| {
+            tensor.name == *name
+                || (cache && tensor.name.strip_prefix(name.as_str()).is_some_and(|r| r.starts_with('.')))
+        };
+        if !inputs(function).any(|(_, tensor, _)| names(tensor)) {
+            return Err(Error::argument(&function.name, name, "is no parameter"));
+        }
+        if values[..at].iter().any(|(other, _)| other == name) {
+            return Err(Error::argument(&function.name, name, "is given twice"));
+        }
+    }
+    Ok(())
+}
+
+/// A size that an argument has where the signature says `expected`.
+struct Fact<'f> {
+    argument: &'f str,
+    dimension: usize,
+    expected: &'f Index,
+    actual: i64,
+}
+
+struct Binder<'f> {
+    function: &'f Function,
+    dims: Vec<Option<i64>>,
+    types: Vec<Option<RuntimeElem>>,
+    facts: Vec<Fact<'f>>,
+}
+
+impl<'f> Binder<'f> {
+    fn given_dims(&mut self, dims: &[(String, i64)]) -> Result<(), Error> {
+        for (name, value) in dims {
+            let Some((id, _)) = self.function.dims.iter().find(|(_, dim)| dim.name == *name) else {
+                return Err(Error::argument(&self.function.name, name, "is no dim"));
+            };
+            self.dims[id.index()] = Some(*value);
+        }
+        Ok(())
+    }
+
+    fn argument(&mut self, id: TensorId, tensor: &'f Tensor, input: &'f Input, value: &Value<'_>) -> Result<(), Error> {
+        let sizes = &tensor.shape;
+        match value {
+            Value::Tensor(view) if !input.list && input.grows.is_none() => self.tensor(tensor, sizes, view),
+            Value::List(views) if input.list => {
+                self.size(tensor, 0, &sizes[0], views.len())?;
+                views.iter().try_for_each(|view| self.tensor(tensor, &sizes[1..], view))
+            }
+            Value::Cache(cache) if !input.list && input.grows.is_some() => self.cache(tensor, sizes, input, cache),
+            Value::Caches(caches) if input.list && input.grows.is_some() => {
+                self.size(tensor, 0, &sizes[0], caches.len())?;
+                caches.iter().try_for_each(|cache| self.cache(tensor, &sizes[1..], input, cache))
+            }
+            Value::Int(_) | Value::Float(_) | Value::Bool(_) if sizes.is_empty() => self.scalar(tensor, value),
+            _ => Err(self.error(tensor, format!("takes {}", kind_of(id, tensor, input)))),
+        }
+    }
+
+    fn error(&self, tensor: &Tensor, message: impl Into<String>) -> Error {
+        Error::argument(&self.function.name, &tensor.name, message)
+    }
+
+    fn scalar(&mut self, tensor: &Tensor, value: &Value<'_>) -> Result<(), Error> {
+        let Elem::Type(dtype) = &tensor.elem else {
+            return Err(self.error(tensor, "a scalar has a plain type"));
+        };
+        let fits = match value {
+            Value::Int(value) => int_fits(*dtype, *value),
+            Value::Float(_) => dtype.is_float(),
+            Value::Bool(_) => *dtype == DType::Bool,
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err(self.error(tensor, format!("is {dtype}; the value given does not fit"))) }
+    }
+
+    fn tensor(&mut self, tensor: &'f Tensor, sizes: &'f [Index], view: &View<'_>) -> Result<(), Error> {
+        self.elem(tensor, view.layout().elem)?;
+        self.sizes(tensor, sizes, &view.layout().shape, None)
+    }
+
+    fn cache(&mut self, tensor: &'f Tensor, sizes: &'f [Index], input: &Input, cache: &Cache) -> Result<(), Error> {
+        let field = field_of(&tensor.name);
+        let known = cache.fields.iter().find(|(name, _)| *name == field);
+        let store: &Store = &known.ok_or_else(|| self.error(tensor, "the cache given has no such field"))?.1;
+        self.elem(tensor, store.layout.elem)?;
+        let dimension = input.grows.map(|d| d as usize - usize::from(input.list));
+        if dimension != Some(store.grows) {
+            return Err(self.error(tensor, format!("grows along dimension {}", dimension.unwrap_or(0))));
+        }
+        self.sizes(tensor, sizes, &store.layout.shape, Some((store.grows, cache.len)))
+    }
+
+    fn sizes(
+        &mut self,
+        tensor: &'f Tensor,
+        expected: &'f [Index],
+        actual: &[usize],
+        grown: Option<(usize, usize)>,
+    ) -> Result<(), Error> {
+        if expected.len() != actual.len() {
+            return Err(self.error(tensor, format!("has rank {}, not {}", expected.len(), actual.len())));
+        }
+        for (dimension, (index, size)) in expected.iter().zip(actual).enumerate() {
+            let size = grown.filter(|(at, _)| *at == dimension).map_or(*size, |(_, len)| len);
+            self.size(tensor, dimension, index, size)?;
+        }
+        Ok(())
+    }
+
+    fn size(&mut self, tensor: &'f Tensor, dimension: usize, expected: &'f Index, actual: usize) -> Result<(), Error> {
+        let actual = i64::try_from(actual).map_err(|_| self.error(tensor, format!("size {actual} is too large")))?;
+        if let Some(Atom::Dim(dim)) = expected.as_atom() {
+            self.dims[dim.index()].get_or_insert(actual);
+        }
+        self.facts.push(Fact { argument: &tensor.name, dimension, expected, actual });
+        Ok(())
+    }
+
+    fn elem(&mut self, tensor: &Tensor, actual: RuntimeElem) -> Result<(), Error> {
+        let fits = match (&tensor.elem, actual) {
+            (Elem::Type(expected), RuntimeElem::Type(actual)) => *expected == actual,
+            (Elem::Format(expected), RuntimeElem::Packed(actual)) => *expected == actual.name,
+            (Elem::Param(at), actual) => {
+                let known = *self.types[*at as usize].get_or_insert(actual);
+                let int = self.function.type_params[*at as usize].int;
+                known == actual && matches!(actual, RuntimeElem::Type(d) if d.is_int()) == int
+            }
+            _ => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        let expected = match &tensor.elem {
+            Elem::Type(dtype) => dtype.to_string(),
+            Elem::Format(name) => name.clone(),
+            Elem::Param(at) => {
+                let name = &self.function.type_params[*at as usize].name;
+                self.types[*at as usize].map_or_else(|| name.clone(), |known| format!("{name} = {known}"))
+            }
+        };
+        Err(self.error(tensor, format!("has elements {expected}, not {actual}")))
+    }
+
+    /// The value of an expression over dims, if they are bound, with `assume` in place of one dim.
+    fn eval(&self, index: &Index, assume: Option<(DimId, i64)>) -> Option<i64> {
+        index.eval(&mut |atom, _| match atom {
+            Atom::Dim(dim) => assume.filter(|(d, _)| d == dim).map(|(_, v)| v).or(self.dims[dim.index()]),
+            _ => None,
+        })
+    }
+
+    /// Binds dims that equations determine, until none is left that can be.
+    fn solve(&mut self) -> Result<(), Error> {
+        let sizes = self.facts.iter().map(|fact| fact.expected.sub(&Index::int(fact.actual)));
+        let equations = self.function.requires.iter().filter_map(|require| match require {
+            Require::Equal(a, b) => Some(a.sub(b)),
+            Require::NonNegative(_) => None,
+        });
+        let zeros: Vec<Index> = sizes.chain(equations).collect();
+        let mut progress = true;
+        while progress {
+            progress = false;
+            for zero in &zeros {
+                if let Some((dim, value)) = self.root(zero) {
+                    self.dims[dim.index()] = Some(value);
+                    progress = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The one unbound dim of `zero`, and the value that makes the expression 0, if it is linear in it and the value whole.
+    fn root(&self, zero: &Index) -> Option<(DimId, i64)> {
+        let mut unbound = None;
+        let mut lone = true;
+        zero.for_each_atom(&mut |atom| {
+            if let Atom::Dim(dim) = atom
+                && self.dims[dim.index()].is_none()
+            {
+                lone &= unbound.is_none_or(|d| d == *dim);
+                unbound = Some(*dim);
+            }
+        });
+        let dim = unbound.filter(|_| lone)?;
+        let at = |value| self.eval(zero, Some((dim, value)));
+        let (at0, at1, at2) = (at(0)?, at(1)?, at(2)?);
+        let slope = at1.checked_sub(at0)?;
+        let linear = at2.checked_sub(at1)? == slope && slope != 0;
+        let value = at0.checked_neg()?.checked_div(slope)?;
+        (linear && at(value) == Some(0) && value >= 0).then_some((dim, value))
+    }
+
+    fn defaults(&mut self) -> Result<(), Error> {
+        for (id, dim) in self.function.dims.iter() {
+            if let (None, DimKind::Const(Some(value))) = (self.dims[id.index()], dim.kind) {
+                self.dims[id.index()] = Some(value);
+            }
+        }
+        self.solve()
+    }
+
+    /// Every dim's value, checked against every size.
+    fn finish(&self) -> Result<Vec<i64>, Error> {
+        let name = &self.function.name;
+        let mut dims = Vec::with_capacity(self.dims.len());
+        for (id, dim) in self.function.dims.iter() {
+            let missing = || Error::argument(name, &dim.name, "no argument determines this dim: give it by name");
+            let value = self.dims[id.index()].ok_or_else(missing)?;
+            if matches!(dim.kind, DimKind::Const(_)) && value < 1 {
+                return Err(Error::argument(name, &dim.name, format!("a const dim is at least 1, not {value}")));
+            }
+            dims.push(value);
+        }
+        for fact in &self.facts {
+            let expected = self.eval(fact.expected, None);
+            if expected != Some(fact.actual) {
+                let expected = expected.map_or("out of range".to_owned(), |e| e.to_string());
+                let message = format!(
+                    "dimension {} has size {}, but other arguments make it {expected}",
+                    fact.dimension, fact.actual
+                );
+                return Err(Error::argument(name, fact.argument, message));
+            }
+        }
+        Ok(dims)
+    }
+
+    fn finish_types(&self) -> Result<Vec<RuntimeElem>, Error> {
+        let missing = |name: &str| Error::argument(&self.function.name, name, "no argument determines this type");
+        let named = self.types.iter().zip(&self.function.type_params);
+        named.map(|(elem, param)| elem.ok_or_else(|| missing(&param.name))).collect()
+    }
+}
+
+/// Whether an integer value can be an element of `dtype`.
+fn int_fits(dtype: DType, value: i64) -> bool {
+    let bits = dtype.bits();
+    match dtype.kind() {
+        sawmill_ir::dtype::Kind::Signed => bits == 64 || (-(1_i64 << (bits - 1))..1_i64 << (bits - 1)).contains(&value),
+        sawmill_ir::dtype::Kind::Unsigned => (0..1_i64 << bits).contains(&value),
+        _ => false,
+    }
+}
+
+fn kind_of(_: TensorId, tensor: &Tensor, input: &Input) -> String {
+    let rank = tensor.shape.len() - usize::from(input.list);
+    let what = if input.grows.is_some() { "cache" } else { "tensor" };
+    let one = if rank == 0 { "a scalar".to_owned() } else { format!("a {what} of rank {rank}") };
+    if input.list { format!("a list, each element {one}") } else { one }
+}
+
+fn agree_on_device(
+    function: &Function,
+    tensor: &Tensor,
+    value: &Value<'_>,
+    device: &mut Option<Device>,
+) -> Result<(), Error> {
+    let views: &[View<'_>] = match value {
+        Value::Tensor(view) => std::slice::from_ref(view),
+        Value::List(views) => views,
+        _ => &[],
+    };
+    for view in views {
+        match (view.device(), &device) {
+            (Some(here), Some(there)) if here != there => {
+                let message = format!("lives on another device ({here:?}) than arguments before it ({there:?})");
+                return Err(Error::argument(&function.name, &tensor.name, message));
+            }
+            (Some(here), None) => *device = Some(here.clone()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn eval(index: &Index, dims: &[i64]) -> Option<i64> {
+    index.eval(&mut |atom, _| match atom {
+        Atom::Dim(dim) => dims.get(dim.index()).copied(),
+        _ => None,
+    })
+}
+
+fn check_requirements(function: &Function, dims: &[i64]) -> Result<(), Error> {
+    for require in &function.requires {
+        let holds = match require {
+            Require::Equal(a, b) => eval(a, dims).is_some() && eval(a, dims) == eval(b, dims),
+            Require::NonNegative(a) => eval(a, dims).is_some_and(|value| value >= 0),
+        };
+        if !holds {
+            let sizes = function.dims.iter().map(|(id, dim)| format!("{} = {}", dim.name, dims[id.index()]));
+            let sizes: Vec<String> = sizes.collect();
+            let text = requirement_text(function, require);
+            let message = format!("requires `{text}`, which does not hold with {}", sizes.join(", "));
+            return Err(Error::Requirement { function: function.name.clone(), message });
+        }
+    }
+    Ok(())
+}
+
+fn requirement_text(function: &Function, require: &Require) -> String {
+    let text = |index: &Index| sawmill_ir::graph::text::print_index(function, index);
+    match require {
+        Require::Equal(a, b) => format!("{} == {}", text(a), text(b)),
+        Require::NonNegative(a) => format!("{} >= 0", text(a)),
+    }
+}
+
+/// Promised ranges of integer arguments in host memory.
+fn check_promises(function: &Function, values: &[(String, Value<'_>)], dims: &[i64]) -> Result<(), Error> {
+    for (_, tensor, input) in inputs(function) {
+        let Some((lo, hi)) = &input.promise else { continue };
+        let range = eval(lo, dims).unwrap_or(0)..eval(hi, dims).unwrap_or(0);
+        let Some(value) = value_of(values, &tensor.name) else { continue };
+        let views: &[View<'_>] = match value {
+            Value::Tensor(view) => std::slice::from_ref(view),
+            Value::List(views) => views,
+            Value::Int(value) if !range.contains(value) => {
+                return Err(broken_promise(function, tensor, *value, &range));
+            }
+            _ => &[],
+        };
+        for view in views {
+            if let Some(value) = integers(view)?.into_iter().find(|value| !range.contains(value)) {
+                return Err(broken_promise(function, tensor, value, &range));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn broken_promise(function: &Function, tensor: &Tensor, value: i64, range: &std::ops::Range<i64>) -> Error {
+    let message = format!("holds {value}, outside of its promised range {}..{}", range.start, range.end);
+    Error::argument(&function.name, &tensor.name, message)
+}
+
+/// The elements of an integer tensor.
+fn integers(view: &View<'_>) -> Result<Vec<i64>, Error> {
+    let RuntimeElem::Type(dtype) = view.layout().elem else { return Ok(Vec::new()) };
+    fn wide<T: crate::element::Plain + Into<i64>>(view: &View<'_>) -> Result<Vec<i64>, Error> {
+        Ok(view.to_vec::<T>()?.into_iter().map(Into::into).collect())
+    }
+    match dtype {
+        DType::I64 => view.to_vec::<i64>(),
+        DType::I32 => wide::<i32>(view),
+        DType::U32 => wide::<u32>(view),
+        DType::I16 => wide::<i16>(view),
+        DType::U16 => wide::<u16>(view),
+        DType::I8 => wide::<i8>(view),
+        DType::U8 => wide::<u8>(view),
+        other => Err(Error::Tensor(format!("a range cannot be promised of {other}"))),
+    }
+}

@@ -1,0 +1,188 @@
+//! The arguments of a run by the name a linked function knows them by.
+//!
+//! A linked function's inputs are the signature's, fields of packed arguments (`w.d` of `w`), and captures of closures
+//! (`mask.0`). Scalars are held here as bytes of their parameter's type for as long as the run lasts.
+
+use crate::arg::Value;
+use crate::bind;
+use crate::cache::Cache;
+use crate::closure::{Capture, Closure};
+use crate::function::Prepared;
+use crate::tensor::View;
+use sawmill_ir::backend::Slot;
+use sawmill_ir::dtype::DType;
+use sawmill_ir::entity::Entity;
+use sawmill_ir::graph::Elem;
+
+/// The arguments of a run.
+pub(super) struct Arguments<'r, 'a> {
+    prepared: &'r Prepared,
+    values: &'r mut [(String, Value<'a>)],
+    /// Scalars and captures, by name.
+    scalars: Vec<(String, Scalar)>,
+    captures: Vec<(String, View<'a>)>,
+}
+
+/// A scalar: its value, and its bytes in memory.
+pub(super) struct Scalar {
+    dtype: DType,
+    integer: Option<i64>,
+    bytes: Box<[u8; 8]>,
+}
+
+impl<'r, 'a> Arguments<'r, 'a> {
+    pub(super) fn new(
+        prepared: &'r Prepared,
+        values: &'r mut [(String, Value<'a>)],
+        closures: &[(String, Closure<'a>)],
+    ) -> Self {
+        let mut scalars = Vec::new();
+        let mut captures = Vec::new();
+        for (_, tensor, _) in bind::inputs(prepared.signature) {
+            if let (Elem::Type(dtype), Some(value)) = (&tensor.elem, bind::value_of(values, &tensor.name))
+                && let Some(scalar) = Scalar::new(*dtype, value)
+            {
+                scalars.push((tensor.name.clone(), scalar));
+            }
+        }
+        for (name, closure) in closures {
+            for (at, capture) in closure.captures.iter().enumerate() {
+                let name = format!("{name}.{at}");
+                match capture {
+                    Capture::Int(value) => scalars.push((name, Scalar::int(DType::I64, *value))),
+                    Capture::Float(value) => scalars.push((name, Scalar::float(DType::F32, *value))),
+                    Capture::Bool(value) => scalars.push((name, Scalar::int(DType::Bool, i64::from(*value)))),
+                    Capture::Tensor(view) => captures.push((name, view.clone())),
+                }
+            }
+        }
+        Self { prepared, values, scalars, captures }
+    }
+    /// The value of a dim or of an integer scalar.
+    pub(super) fn integer(&self, name: &str) -> Option<i64> {
+        let dims = &self.prepared.signature.dims;
+        let dim = dims.iter().find(|(_, dim)| dim.name == name).map(|(id, _)| self.prepared.bound.dims[id.index()]);
+        let scalar = || self.scalars.iter().find(|(n, _)| n == name).and_then(|(_, scalar)| scalar.integer);
+        let element = || self.views(name).and_then(|views| integer_element(views.first()?));
+        dim.or_else(scalar).or_else(element).or_else(|| self.captured_size(name))
+    }
+    /// A size of a captured tensor: `mask.0.1` is dimension 1 of capture 0 of `mask`.
+    fn captured_size(&self, name: &str) -> Option<i64> {
+        let (capture, dimension) = name.rsplit_once('.')?;
+        let (_, view) = self.captures.iter().find(|(n, _)| n == capture)?;
+        let size = view.layout().shape.get(dimension.parse::<usize>().ok()?)?;
+        i64::try_from(*size).ok()
+    }
+    /// The tensors of an argument: one, or those of a list.
+    pub(super) fn views(&self, name: &str) -> Option<Vec<View<'a>>> {
+        if let Some((_, view)) = self.captures.iter().find(|(n, _)| n == name) {
+            return Some(vec![view.clone()]);
+        }
+        match bind::value_of(self.values, name)? {
+            Value::Tensor(view) => Some(vec![view.clone()]),
+            Value::List(views) => Some(views.clone()),
+            _ => None,
+        }
+    }
+    /// Memory of an argument that is read.
+    pub(super) fn slots(&self, name: &str) -> Option<Vec<Slot>> {
+        if let Some((_, scalar)) = self.scalars.iter().find(|(n, _)| n == name) {
+            return Some(vec![scalar.slot()]);
+        }
+        if let Some(caches) = self.caches(name) {
+            let field = bind::field_of(name);
+            return caches.iter().map(|cache| cache_slot(cache, field, cache.len)).collect();
+        }
+        Some(self.views(name)?.iter().map(View::slot).collect())
+    }
+    /// Memory of a cache that is written: every element up to its capacity, seen as `len` positions long.
+    pub(super) fn cache_slots(&mut self, name: &str, len: usize) -> Option<Vec<Slot>> {
+        let field = bind::field_of(name);
+        self.caches(name)?.iter().map(|cache| cache_slot(cache, field, len)).collect()
+    }
+    /// The caches of a cache field.
+    pub(super) fn caches(&self, name: &str) -> Option<Vec<&Cache>> {
+        match bind::value_of(self.values, name)? {
+            Value::Cache(cache) => Some(vec![cache]),
+            Value::Caches(caches) => Some(caches.iter().map(|cache| &**cache).collect()),
+            _ => None,
+        }
+    }
+    /// The caches of a cache field, to write.
+    pub(super) fn caches_mut(&mut self, name: &str) -> Vec<&mut Cache> {
+        let owns = |bound: &str| name.strip_prefix(bound).is_some_and(|rest| rest.starts_with('.'));
+        match self.values.iter_mut().find(|(bound, _)| owns(bound)).map(|(_, value)| value) {
+            Some(Value::Cache(cache)) => vec![cache],
+            Some(Value::Caches(caches)) => caches.iter_mut().map(|cache| &mut **cache).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn cache_slot(cache: &Cache, field: &str, len: usize) -> Option<Slot> {
+    let (_, store) = cache.fields.iter().find(|(name, _)| *name == field)?;
+    let mut slot = store.layout.slot(store.storage.address());
+    slot.shape[store.grows] = i64::try_from(len).ok()?;
+    Some(slot)
+}
+
+/// The element of an integer tensor of rank 0.
+fn integer_element(view: &View<'_>) -> Option<i64> {
+    let RuntimeLayout { dtype, rank } = RuntimeLayout::of(view)?;
+    if rank != 0 {
+        return None;
+    }
+    match dtype {
+        DType::I64 => view.to_vec::<i64>().ok()?.first().copied(),
+        DType::I32 => view.to_vec::<i32>().ok()?.first().map(|v| i64::from(*v)),
+        DType::U32 => view.to_vec::<u32>().ok()?.first().map(|v| i64::from(*v)),
+        DType::I16 => view.to_vec::<i16>().ok()?.first().map(|v| i64::from(*v)),
+        DType::U16 => view.to_vec::<u16>().ok()?.first().map(|v| i64::from(*v)),
+        DType::I8 => view.to_vec::<i8>().ok()?.first().map(|v| i64::from(*v)),
+        DType::U8 => view.to_vec::<u8>().ok()?.first().map(|v| i64::from(*v)),
+        _ => None,
+    }
+}
+
+struct RuntimeLayout {
+    dtype: DType,
+    rank: usize,
+}
+
+impl RuntimeLayout {
+    fn of(view: &View<'_>) -> Option<Self> {
+        match view.layout().elem {
+            crate::RuntimeElem::Type(dtype) => Some(Self { dtype, rank: view.layout().shape.len() }),
+            crate::RuntimeElem::Packed(_) => None,
+        }
+    }
+}
+
+impl Scalar {
+    fn new(dtype: DType, value: &Value<'_>) -> Option<Self> {
+        match value {
+            Value::Int(value) => Some(Self::int(dtype, *value)),
+            Value::Float(value) => Some(Self::float(dtype, *value)),
+            Value::Bool(value) => Some(Self::int(dtype, i64::from(*value))),
+            _ => None,
+        }
+    }
+    fn int(dtype: DType, value: i64) -> Self {
+        // Little-endian two's complement: the low bytes are the narrower type's. Binding has checked the range.
+        Self { dtype, integer: Some(value), bytes: Box::new(value.to_le_bytes()) }
+    }
+    fn float(dtype: DType, value: f64) -> Self {
+        let mut bytes = Box::new([0; 8]);
+        match dtype {
+            DType::F64 => *bytes = value.to_le_bytes(),
+            DType::F16 => bytes[..2].copy_from_slice(&half::f16::from_f64(value).to_le_bytes()),
+            DType::BF16 => bytes[..2].copy_from_slice(&half::bf16::from_f64(value).to_le_bytes()),
+            _ => bytes[..4].copy_from_slice(&(value as f32).to_le_bytes()),
+        }
+        Self { dtype, integer: None, bytes }
+    }
+    fn slot(&self) -> Slot {
+        let address = self.bytes.as_ptr().cast_mut();
+        Slot { address, dtype: self.dtype, shape: Vec::new(), strides: Vec::new() }
+    }
+}

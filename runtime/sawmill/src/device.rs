@@ -1,0 +1,135 @@
+//! Where calls run: an engine with its own threads and its own memory of compiled functions.
+
+use crate::Error;
+use crate::compiled::Compiled;
+use crate::pool::Pool;
+use rustc_hash::FxHashMap;
+use sawmill_ir::backend::Backend;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A device. Cloning shares it.
+#[derive(Clone)]
+pub struct Device {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What executes a device's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The graph interpreter, in f64: the meaning of the language, slowly.
+    Interpreter,
+    /// The processor, through Cranelift.
+    Cranelift,
+}
+
+impl Engine {
+    /// The name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interpreter => "interpreter",
+            Self::Cranelift => "cranelift",
+        }
+    }
+}
+
+/// A compiled function, made at most once however many threads ask.
+pub(crate) type Entry = Arc<OnceLock<Result<Arc<Compiled>, Error>>>;
+
+pub(crate) struct Inner {
+    pub(crate) engine: Engine,
+    pub(crate) backend: Option<Box<dyn Backend>>,
+    pub(crate) pool: Pool,
+    /// Where compiled functions are kept between processes; `None` keeps none.
+    pub(crate) cache_dir: Option<PathBuf>,
+    compiled: Mutex<FxHashMap<String, Entry>>,
+}
+
+impl Device {
+    /// The graph interpreter. It is never chosen on its own: it must be asked for.
+    pub fn interpreter() -> Result<Self, Error> {
+        Self::new(Engine::Interpreter, None, 1, None)
+    }
+    /// The processor, with a thread for each core and the user's cache folder.
+    #[cfg(feature = "cranelift")]
+    pub fn cpu() -> Result<Self, Error> {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Self::cpu_with(threads, default_cache_dir())
+    }
+    /// The processor, with `threads` workers (at least 1) and a folder for compiled functions, or none.
+    #[cfg(feature = "cranelift")]
+    pub fn cpu_with(threads: usize, cache_dir: Option<PathBuf>) -> Result<Self, Error> {
+        let backend = sawmill_cranelift::Cranelift::host(u32::try_from(threads.max(1)).unwrap_or(u32::MAX))
+            .map_err(|e| Error::Environment(e.to_string()))?;
+        Self::new(Engine::Cranelift, Some(Box::new(backend)), threads, cache_dir)
+    }
+    /// The best device that is compiled in and works.
+    pub fn best() -> Result<Self, Error> {
+        #[cfg(feature = "cranelift")]
+        return Self::cpu();
+        #[cfg(not(feature = "cranelift"))]
+        Err(Error::Environment("no engine is compiled in: enable the feature `cranelift` of `sawmill`".into()))
+    }
+    /// The device calls run on whose arguments are bound to none: [`Device::best`], made once.
+    pub(crate) fn shared() -> Result<Self, Error> {
+        static SHARED: OnceLock<Mutex<Option<Device>>> = OnceLock::new();
+        let slot = SHARED.get_or_init(|| Mutex::new(None));
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = &*slot {
+            return Ok(device.clone());
+        }
+        let device = Self::best()?;
+        *slot = Some(device.clone());
+        Ok(device)
+    }
+    fn new(
+        engine: Engine,
+        backend: Option<Box<dyn Backend>>,
+        threads: usize,
+        cache_dir: Option<PathBuf>,
+    ) -> Result<Self, Error> {
+        let pool =
+            Pool::new(threads).map_err(|e| Error::Environment(format!("cannot start {threads} threads: {e}")))?;
+        Ok(Self { inner: Arc::new(Inner { engine, backend, pool, cache_dir, compiled: Mutex::default() }) })
+    }
+    /// What executes the calls.
+    pub fn engine(&self) -> Engine {
+        self.inner.engine
+    }
+    /// Number of workers.
+    pub fn threads(&self) -> usize {
+        sawmill_ir::backend::Workers::count(&self.inner.pool)
+    }
+    /// The entry of `key`, new or known.
+    pub(crate) fn entry(&self, key: &str) -> Entry {
+        let mut compiled = self.inner.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(compiled.entry(key.to_owned()).or_default())
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+impl Eq for Device {}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} threads", self.inner.engine.name(), self.threads())
+    }
+}
+
+/// The user's cache folder for compiled functions: `SAWMILL_CACHE_DIR`, else `XDG_CACHE_HOME`, else `~/.cache`. An empty
+/// `SAWMILL_CACHE_DIR` means none.
+#[cfg(feature = "cranelift")]
+fn default_cache_dir() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from);
+    if let Some(dir) = var("SAWMILL_CACHE_DIR") {
+        return (!dir.as_os_str().is_empty()).then_some(dir);
+    }
+    let base =
+        var("XDG_CACHE_HOME").filter(|p| p.is_absolute()).or_else(|| var("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("sawmill").join("kernels"))
+}
