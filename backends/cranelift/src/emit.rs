@@ -22,6 +22,8 @@ mod lanes;
 mod memory;
 mod shuffle;
 
+use std::collections::BTreeMap;
+
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, AbiParam, BlockArg, InstBuilder, UserFuncName, types};
 use cranelift_codegen::isa::TargetIsa;
@@ -43,7 +45,15 @@ pub(crate) fn emit(func: &Function, isa: &dyn TargetIsa, fma: bool) -> ir::Funct
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
     let count = func.value_count();
-    let mut emitter = Emitter { func, b, values: vec![Vec::new(); count], sources: vec![None; count], fma };
+    let mut emitter = Emitter {
+        func,
+        b,
+        values: vec![Vec::new(); count],
+        sources: vec![None; count],
+        fma,
+        zero: None,
+        places: BTreeMap::new(),
+    };
     for (param, value) in func.block(Function::ENTRY).params.iter().zip(params) {
         emitter.values[param.index()] = vec![value];
     }
@@ -61,6 +71,8 @@ enum Source {
     Const(i64),
     /// The scalar that every lane repeats.
     Splat(Val),
+    /// The lane of the vector.
+    Lane(Val, usize),
 }
 
 struct Emitter<'a, 'b> {
@@ -69,6 +81,10 @@ struct Emitter<'a, 'b> {
     values: Vec<Regs>,
     sources: Vec<Option<Source>>,
     fma: bool,
+    /// The zeros of the current block.
+    zero: Option<(ir::Block, ir::Value)>,
+    /// Sums of base and scaled index that the current block has computed.
+    places: BTreeMap<(ir::Block, ir::Value, ir::Value, i64), ir::Value>,
 }
 
 impl Emitter<'_, '_> {
@@ -88,6 +104,7 @@ impl Emitter<'_, '_> {
         match self.sources[value.index()]? {
             Source::Const(bits) => Some(bits),
             Source::Splat(scalar) => self.constant_of(scalar),
+            Source::Lane(..) => None,
         }
     }
 
@@ -173,8 +190,13 @@ impl Emitter<'_, '_> {
             }
             (Op::Splat, _) => {
                 self.sources[result.index()] = Some(Source::Splat(inst.args[0]));
-                let scalar = self.scalar(inst.args[0]);
-                let reg = self.splat(ty, scalar);
+                let reg = match self.sources[inst.args[0].index()] {
+                    Some(Source::Lane(vector, lane)) => self.splat_lane(vector, lane),
+                    _ => {
+                        let scalar = self.scalar(inst.args[0]);
+                        self.splat(ty, scalar)
+                    }
+                };
                 vec![reg; lanes::count(ty)]
             }
             (Op::Iota, _) => self.iota(ty),
@@ -185,7 +207,9 @@ impl Emitter<'_, '_> {
             (Op::Extract, _) => {
                 let from = self.ty(inst.args[0]);
                 let regs = self.regs(inst.args[0]);
-                vec![self.lane(&regs, from, inst.imms[0] as usize)]
+                let lane = inst.imms[0] as usize;
+                self.sources[result.index()] = Some(Source::Lane(inst.args[0], lane));
+                vec![self.lane(&regs, from, lane)]
             }
             (Op::Insert, _) => {
                 let mut regs = self.regs(inst.args[0]);

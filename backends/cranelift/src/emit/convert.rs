@@ -16,7 +16,7 @@ impl Emitter<'_, '_> {
             Op::Narrow => self.narrow(&regs, from, to.elem),
             Op::FromBool | Op::MaskBits => self.bool_to_int(op, &regs, to),
             Op::FromF16 | Op::FromBf16 => {
-                let wide = self.widen(&regs, from, Elem::I32, false);
+                let wide = self.widen(&regs, from, Elem::I32, true);
                 wide.into_iter().map(|bits| self.float_from_half(op, bits)).collect()
             }
             Op::ToF16 | Op::ToBf16 => {
@@ -87,18 +87,36 @@ impl Emitter<'_, '_> {
             elem = double(elem);
             let need = count(from.with_elem(elem));
             let half = |e: &mut Self, i: usize| {
-                let (reg, ins) = (regs[i / 2], e.b.ins());
+                let reg = regs[i / 2];
                 match (i % 2, signed) {
-                    (0, true) => ins.swiden_low(reg),
-                    (0, false) => ins.uwiden_low(reg),
-                    (_, true) => ins.swiden_high(reg),
-                    (_, false) => ins.uwiden_high(reg),
+                    (0, true) => e.b.ins().swiden_low(reg),
+                    (0, false) => e.b.ins().uwiden_low(reg),
+                    (_, true) => e.b.ins().swiden_high(reg),
+                    (_, false) => e.interleave_high_with_zero(reg, elem),
                 }
             };
             let wide: Regs = (0..need).map(|i| half(self, i)).collect();
             regs = wide;
         }
         regs
+    }
+
+    /// The zero extension of the high half to `elem`. (Cranelift's own makes a zero for each.)
+    fn interleave_high_with_zero(&mut self, reg: ir::Value, elem: Elem) -> ir::Value {
+        let narrow = self.b.func.dfg.value_type(reg);
+        let zero = self.zero();
+        let zero = self.cast(zero, narrow);
+        let lanes = narrow.lane_count() as usize;
+        let interleaved: Vec<usize> = (lanes / 2..lanes).flat_map(|lane| [lane, lanes + lane]).collect();
+        let narrow_elem = if lanes == 16 {
+            Elem::I8
+        } else if lanes == 8 {
+            Elem::I16
+        } else {
+            Elem::I32
+        };
+        let wide = self.permute(reg, zero, &interleaved, narrow_elem);
+        self.cast(wide, clif(Type::vector(elem, 2)))
     }
 
     /// The low bits of integers, in a narrower element.

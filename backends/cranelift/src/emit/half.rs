@@ -1,6 +1,6 @@
 //! f16 and bf16 in integer arithmetic, on scalars and registers alike.
 //!
-//! In: the bits in 32-bit lanes, or an f32. Out: the f32, or the bits in 32-bit lanes. The formulas are those of the
+//! In: the sign-extended bits in 32-bit lanes, or an f32. Out: the f32, or the bits in 32-bit lanes. The formulas are those of the
 //! interpreter (`f32_from_f16`, `f16_from_f32`, `bf16_from_f32`), lane by lane.
 
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -17,18 +17,18 @@ impl Emitter<'_, '_> {
             let moved = self.shift_left(bits, 16);
             return self.cast(moved, float);
         }
-        let sign = self.and(bits, 0x8000);
-        let sign = self.shift_left(sign, 16);
-        let magnitude = self.and(bits, 0x7fff);
-        let magnitude = self.shift_left(magnitude, 13);
+        // The sign comes down from the extension; the exponent is 112 too small, in subnormal numbers as well.
+        let moved = self.shift_left(bits, 13);
+        let moved = self.and(moved, 0x8fff_e000);
         let scale = self.int32(shape, 0x7780_0000);
-        let (scale, small) = (self.cast(scale, float), self.cast(magnitude, float));
+        let (scale, small) = (self.cast(scale, float), self.cast(moved, float));
         let scaled = self.b.ins().fmul(small, scale);
         let scaled = self.cast(scaled, shape);
-        let is_top = self.exceeds(magnitude, (0x7c00 << 13) - 1);
+        let exponent = self.and(moved, 0x0f80_0000);
+        let top = self.int32(shape, 0x0f80_0000);
+        let is_top = self.b.ins().icmp(IntCC::Equal, exponent, top);
         let with_top = self.or(scaled, 0x7f80_0000);
         let value = self.choose(is_top, with_top, scaled);
-        let value = self.b.ins().bor(value, sign);
         self.cast(value, float)
     }
 

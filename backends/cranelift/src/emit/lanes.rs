@@ -1,7 +1,7 @@
 //! Lanes and registers: how VIR types lie in 128-bit registers, constants, single lanes, masks and reductions.
 
 use cranelift_codegen::ir::{self, InstBuilder, MemFlagsData, types};
-use sawmill_simd::vir::{Elem, Op, Type};
+use sawmill_simd::vir::{Elem, Op, Type, Val};
 
 use super::{Emitter, Regs};
 
@@ -86,6 +86,19 @@ impl Emitter<'_, '_> {
         }
     }
 
+    /// A register of zeros, one for each block.
+    pub(super) fn zero(&mut self) -> ir::Value {
+        let block = self.b.current_block();
+        match self.zero {
+            Some((known, zero)) if Some(known) == block => zero,
+            _ => {
+                let zero = self.vector_constant(types::I8X16, vec![0; 16]);
+                self.zero = block.map(|block| (block, zero));
+                zero
+            }
+        }
+    }
+
     /// An integer in every lane of a CLIF type of 32-bit lanes, or as an i32.
     pub(super) fn int32(&mut self, shape: ir::Type, bits: u32) -> ir::Value {
         let ty = if shape.is_vector() { Type::vector(Elem::I32, 4) } else { Type::I32 };
@@ -105,6 +118,14 @@ impl Emitter<'_, '_> {
     pub(super) fn splat(&mut self, ty: Type, scalar: ir::Value) -> ir::Value {
         let scalar = if ty.elem == Elem::Bool { self.lane_of_bool(scalar) } else { scalar };
         self.b.ins().splat(clif(ty), scalar)
+    }
+
+    /// One register whose lanes all hold the lane of a vector.
+    pub(super) fn splat_lane(&mut self, vector: Val, lane: usize) -> ir::Value {
+        let elem = self.ty(vector).elem;
+        let per = per_register(elem);
+        let reg = self.values[vector.index()][lane / per];
+        self.permute(reg, reg, &vec![lane % per; per], elem)
     }
 
     /// A scalar truth value as a lane of a mask.

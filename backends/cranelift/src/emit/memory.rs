@@ -59,12 +59,20 @@ impl Emitter<'_, '_> {
     fn place_of(&mut self, base: ir::Value, index: Option<ir::Value>, imms: &[i64]) -> Place {
         let disp = imms[1] as i32;
         let Some(index) = index else { return Place { base, disp } };
+        let key = self.b.current_block().map(|block| (block, base, index, imms[0]));
+        if let Some(sum) = key.and_then(|key| self.places.get(&key)) {
+            return Place { base: *sum, disp };
+        }
         let scaled = match imms[0] {
             1 => index,
             scale if scale.count_ones() == 1 => self.b.ins().ishl_imm_s(index, i64::from(scale.trailing_zeros())),
             scale => self.b.ins().imul_imm_s(index, scale),
         };
-        Place { base: self.b.ins().iadd(base, scaled), disp }
+        let sum = self.b.ins().iadd(base, scaled);
+        if let Some(key) = key {
+            self.places.insert(key, sum);
+        }
+        Place { base: sum, disp }
     }
 
     fn load_at(&mut self, place: Place, ty: Type) -> Regs {
