@@ -10,6 +10,29 @@
 //! vectors have 2 to 64 lanes whatever the hardware has, and the emitter splits them into registers. Reductions and
 //! every floating-point operation have one stated order, so that the interpreter and the emitted code agree bit for bit
 //! (the payload of a NaN excepted).
+//!
+//! ```
+//! use sawmill_simd::vir::{Memory, Options, interpret, parse};
+//!
+//! let text = "kernel double scratch 0 {
+//!   params %0: i64, %1: i64, %2: i64, %3: i64
+//!   %4: i64 = load %0 [1, 0]
+//!   for %1, %2 [1] {
+//!     params %5: i64
+//!     %6: f32x4 = load %4, %5 [16, 0]
+//!     %7: f32x4 = add %6, %6
+//!     store %7, %4, %5 [16, 0]
+//!   }
+//! }
+//! ";
+//! let kernel = parse(text).expect("well formed");
+//! assert_eq!(kernel.to_string(), text);
+//! let mut memory = Memory::default();
+//! let buffer = memory.alloc([1.5f32; 8].iter().flat_map(|x| x.to_le_bytes()).collect());
+//! interpret(&kernel, &mut memory, &[buffer], (1, 2), Options::default()).expect("in bounds");
+//! assert_eq!(memory.read(buffer + 12, 4), Some(u64::from(1.5f32.to_bits())));
+//! assert_eq!(memory.read(buffer + 16, 4), Some(u64::from(3f32.to_bits())));
+//! ```
 
 mod build;
 mod func;
@@ -23,6 +46,9 @@ mod scalar;
 mod tidy;
 mod types;
 mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use build::{Address, Builder};
 pub use func::{Block, BlockId, Function, Inst, InstId, Val};

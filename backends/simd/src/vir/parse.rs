@@ -158,7 +158,8 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn error(&self, message: String) -> TextError {
-        let column = self.text[..self.at].chars().count() as u32 + 1;
+        let spaces = self.text[self.at..].chars().take_while(|c| c.is_whitespace()).count();
+        let column = (self.text[..self.at].chars().count() + spaces) as u32 + 1;
         TextError { line: self.line, column, message }
     }
 
