@@ -66,7 +66,8 @@ impl Module {
 pub struct Format {
     /// Its name, used as an element type.
     pub name: String,
-    /// The equation as a function: one dim (the row's length), the fields as arguments, one output over one axis.
+    /// The equation as a function: one dim (the row's length), the fields as arguments, one output over one axis. The first
+    /// axis of every field counts records: its size is the row's length over `record_values`.
     pub value: Function,
     /// Values per record: the row's length must be a multiple.
     pub record_values: u32,

@@ -13,6 +13,9 @@ mod call;
 mod format;
 mod frame;
 mod terms;
+#[cfg(test)]
+mod tests;
+mod unused;
 
 use frame::{Bound, Frame, FrameId};
 use rustc_hash::FxHashMap;
@@ -63,6 +66,7 @@ pub fn link<'m>(modules: &'m [Module], entry: &str, bindings: &'m Bindings) -> R
     let mut linker = Linker::new(modules, entry);
     let function = linker.find(entry)?;
     linker.entry(function, bindings)?;
+    unused::drop_unused(&mut linker.out);
     // Printing visits what is reached only, so this drops and renumbers what is not.
     let text = text::print_function(&linker.out);
     text::parse_function(&text).map_err(|e| linker.error(format!("the linked text does not parse: {e}\n{text}")))

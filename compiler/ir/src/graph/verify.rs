@@ -73,10 +73,13 @@ fn check_format(format: &Format) -> Result<(), String> {
         [output] if value.tensors[*output].shape == [row] => {}
         _ => return Err("a format has one output over its dim".to_owned()),
     }
+    let records = Index::dim(crate::index::DimId::new(0)).div(&Index::int(i64::from(format.record_values)));
     for tensor in value.tensors.values() {
-        if matches!(tensor.kind, TensorKind::Input(_))
-            && (tensor.shape.is_empty() || !matches!(tensor.elem, Elem::Type(_)))
-        {
+        let field = matches!(tensor.kind, TensorKind::Input(_));
+        if field && !tensor.shape.is_empty() && tensor.shape[0] != records {
+            return Err(format!("the first axis of the field `{}` does not count records", tensor.name));
+        }
+        if field && (tensor.shape.is_empty() || !matches!(tensor.elem, Elem::Type(_))) {
             return Err(format!("the field `{}` needs a plain type and an axis", tensor.name));
         }
     }

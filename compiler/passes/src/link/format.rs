@@ -86,19 +86,27 @@ fn equation(function: &Function) -> Option<(TermId, AxisId)> {
     }
 }
 
-/// Bytes that each field takes in a record.
+/// Bytes that each field takes in a record. A field's first axis counts records; the others lie inside of one.
 fn field_bytes(format: &Format) -> Result<Vec<(TensorId, u32)>, String> {
+    let row = format.value.dims.keys().next().map(Index::dim);
+    let records = row.map(|row| row.div(&Index::int(i64::from(format.record_values))));
     let mut sizes = Vec::new();
     for (id, _) in inputs(&format.value) {
         let field = &format.value.tensors[id];
+        if field.shape.first() != records.as_ref() {
+            return Err(format!("the first axis of field `{}.{}` does not count records", format.name, field.name));
+        }
         let narrow = || format!("field `{}.{}` has no whole bytes", format.name, field.name);
         let Elem::Type(dtype) = field.elem else { return Err(narrow()) };
-        let mut bytes = dtype.bytes().ok_or_else(narrow)?;
+        let mut bits = dtype.bits();
         for size in field.shape.iter().skip(1) {
             let size = size.as_int().and_then(|size| u32::try_from(size).ok());
-            bytes = size.and_then(|size| bytes.checked_mul(size)).ok_or_else(narrow)?;
+            bits = size.and_then(|size| bits.checked_mul(size)).ok_or_else(narrow)?;
         }
-        sizes.push((id, bytes));
+        if bits % 8 != 0 {
+            return Err(narrow());
+        }
+        sizes.push((id, bits / 8));
     }
     Ok(sizes)
 }

@@ -48,6 +48,7 @@ fn texts_that_break_a_rule() {
         ("format q of 8 = fn q<K, L>(d: f16[K]) -> (w) { let w[k in K] = d[k]; }", "a format has one dim"),
         ("format q of 8 = fn q<K>(d: f16[K]) -> (w) { let w[k in 8] = d[k]; }", "a format has one output over its dim"),
         ("format q of 8 = fn q<K>(d: f16) -> (w) { let w[k in K] = d[]; }", "the field `d` needs a plain type"),
+        ("format q of 8 = fn q<K>(d: f16[K]) -> (w) { let w[k in K] = d[k]; }", "does not count records"),
         ("fn f(x: f32 grows 0) -> () {}", "it grows along a dimension"),
         ("fn f(x: f32 list) -> () {}", "a list has a length"),
         ("fn f(x: f32[4] in 0..9) -> () {}", "only integers are promised a range"),
