@@ -5,9 +5,9 @@
 
 use crate::{lower, normalise, optimise};
 use sawmill_ir::backend::CompileError;
+use sawmill_ir::graph::Function;
 use sawmill_ir::graph::text::print_function;
 use sawmill_ir::graph::verify::verify_linked;
-use sawmill_ir::graph::Function;
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{self, text::print};
 

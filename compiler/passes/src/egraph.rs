@@ -33,8 +33,17 @@ pub(crate) type Graph = EGraph<Node, Facts>;
 pub(crate) struct Fact {
     /// Axes its value depends on.
     pub(crate) free: AxisSet,
+    /// Axes of folds around it whose running values it reads.
+    pub(crate) running: AxisSet,
     /// The type it computes in.
     pub(crate) dtype: DType,
+}
+
+impl Fact {
+    /// Axes and folds that must be around the term.
+    pub(crate) fn depends(&self) -> AxisSet {
+        self.free.union(self.running)
+    }
 }
 
 /// The analysis: free axes and types, bottom-up.
@@ -62,8 +71,9 @@ impl Analysis<Node> for Facts {
         if *a == b {
             return DidMerge(false, false);
         }
-        self.disagreements += 1;
+        self.disagreements += u32::from(a.free != b.free || a.dtype != b.dtype);
         a.free = a.free.intersect(b.free);
+        a.running = a.running.intersect(b.running);
         DidMerge(true, true)
     }
 }
@@ -79,7 +89,14 @@ pub(crate) fn facts_of(node: &Node, args: &[&Fact], fold: AxisSet, outer: AxisSe
         Head::Proj => args[1].free.minus(fold),
         _ => below,
     };
-    Fact { free: free.minus(outer), dtype: node.dtype(args) }
+    let open = args.iter().fold(AxisSet::EMPTY, |running, a| running.union(a.running));
+    let running = match &node.head {
+        Head::Running { axes, .. } => axes.set(),
+        Head::Fold { axes } => open.minus(axes.set()),
+        Head::Proj => args[0].running,
+        _ => open,
+    };
+    Fact { free: free.minus(outer), running, dtype: node.dtype(args) }
 }
 
 /// The axes a class of folds binds.

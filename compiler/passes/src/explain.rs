@@ -107,6 +107,14 @@ impl Derivation {
     }
 }
 
+/// Both sides of an application of a rule, as functions of the same arguments.
+#[cfg(test)]
+pub(crate) fn sides_of(context: &Context, exprs: &[RecExpr<Node>; 2]) -> Result<[Function; 2], CompileError> {
+    let mut terms = Terms::default();
+    let [before, after] = exprs.each_ref().map(|e| terms.insert(e));
+    side::sides(context, &terms, before, after)
+}
+
 /// The equations of a function, one a line.
 fn body(function: &Function) -> Vec<String> {
     let text = sawmill_ir::graph::text::print_function(function);

@@ -4,6 +4,8 @@
 //! is one file with one public function of the same name.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod checks;
 mod compile;
 mod egraph;
 mod explain;

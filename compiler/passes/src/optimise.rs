@@ -19,6 +19,9 @@ use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Names and orders of axes for terms that were definitions.
+type Names = BTreeMap<usize, (String, Vec<AxisId>)>;
+
 /// What optimisation did, and how.
 pub struct Optimised {
     /// The plan.
@@ -89,7 +92,7 @@ impl<'a> Pass<'a> {
         Ok(statements.finish())
     }
     /// Both stages. The chosen terms, and names for those that were definitions.
-    fn plan(&mut self, block: &mut Block) -> Result<(Dag, BTreeMap<usize, (String, Vec<AxisId>)>), CompileError> {
+    fn plan(&mut self, block: &mut Block) -> Result<(Dag, Names), CompileError> {
         let sizes = Sizes::new(self.function, &block.axes, self.target);
         let roots: Vec<Id> = block.roots.iter().map(|r| r.term).collect();
         let hints: Vec<Id> = block.named.iter().map(|(term, _, _)| *term).collect();

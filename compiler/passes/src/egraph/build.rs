@@ -48,6 +48,9 @@ pub(crate) const VIEW: &str = "view";
 
 type Env = BTreeMap<AxisId, Index>;
 
+/// A term, where its axes go, what holds, whether reads may leave their ranges.
+type Key = (TermId, Vec<(AxisId, Index)>, Vec<Id>, bool);
+
 /// What a term is built under.
 #[derive(Clone, Default)]
 struct Scope {
@@ -67,7 +70,7 @@ struct Builder<'a> {
     written: BTreeMap<TensorId, (Vec<AxisId>, Id)>,
     free: FxHashMap<TermId, BTreeSet<AxisId>>,
     reduces: FxHashMap<TermId, bool>,
-    memo: FxHashMap<(TermId, Vec<(AxisId, Index)>, Vec<Id>, bool), Id>,
+    memo: FxHashMap<Key, Id>,
 }
 
 /// Builds the e-graph of `body`, a block inside of the loops over `outer`. `stored` are the definitions that must be stored.
@@ -302,10 +305,12 @@ impl Builder<'_> {
             inner.env.insert(*from, Index::axis(*to));
         }
         inner.env.extend(axes.iter().copied().zip(read.subs.iter().cloned()));
-        let in_place = own.iter().zip(&read.subs).all(|(axis, sub)| sub.as_axis() == Some(*axis));
         let copy = self.term(*value, &inner)?;
-        if self.has_reduction(*value) && !in_place {
-            let map = Map::new(own.into_iter().zip(read.subs).collect());
+        let free = self.block.graph[term].data.free;
+        let moved = |(axis, sub): &(AxisId, Index)| free.has(*axis) && sub.as_axis() != Some(*axis);
+        let pairs: Vec<(AxisId, Index)> = own.into_iter().zip(read.subs).collect();
+        if self.has_reduction(*value) && pairs.iter().any(moved) {
+            let map = Map::new(pairs.into_iter().filter(|(axis, _)| free.has(*axis)).collect());
             let graph = &mut self.block.graph;
             let view = add(graph, Head::View { map, guarded: read.guarded }, vec![term]);
             graph.union_trusted(copy, view, VIEW);

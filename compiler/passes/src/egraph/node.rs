@@ -23,14 +23,6 @@ impl AxisList {
     pub(crate) fn set(&self) -> AxisSet {
         AxisSet::of(&self.0)
     }
-    /// The axes, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = AxisId> + '_ {
-        self.0.iter().copied()
-    }
-    /// How many.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// A read of a stored tensor.

@@ -43,6 +43,16 @@ impl Terms {
         self.numbers.insert(node, self.nodes.len() - 1);
         self.nodes.len() - 1
     }
+    /// The last term of an expression.
+    #[cfg(test)]
+    pub(super) fn insert(&mut self, expr: &egg::RecExpr<Node>) -> usize {
+        let mut numbers: Vec<usize> = Vec::new();
+        for node in expr {
+            let args = node.args.iter().map(|a| Id::from(numbers[usize::from(*a)])).collect();
+            numbers.push(self.add(Node::new(node.head.clone(), args)));
+        }
+        *numbers.last().expect("an expression has a node")
+    }
     /// The changes of a proof, in order; those of a shared part once.
     pub(super) fn changes(&mut self, proof: &[Tree]) -> Vec<Change> {
         let mut changes = Vec::new();

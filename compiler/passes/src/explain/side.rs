@@ -11,8 +11,9 @@ use crate::extract::{BlockPlan, Dag, Emitter, PlannedRoot};
 use egg::{Id, RecExpr};
 use rustc_hash::FxHashMap;
 use sawmill_ir::backend::CompileError;
+use sawmill_ir::dtype::Kind;
 use sawmill_ir::entity::Entity;
-use sawmill_ir::graph::{Elem, Function, Input, Param, Tensor, TensorKind, TermId};
+use sawmill_ir::graph::{Const, Elem, Function, Input, Op, Param, Tensor, TensorKind, Term, TermId};
 use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) fn sides(
 ) -> Result<[Function; 2], CompileError> {
     let mut writer = Writer {
         terms,
+        facts: Dag::of_expr(&terms.nodes().to_vec().into(), AxisSet::EMPTY).facts(),
         function: context.function.clone(),
         axes: &context.axes,
         running: BTreeMap::new(),
@@ -43,6 +45,7 @@ pub(super) fn sides(
 
 struct Writer<'a> {
     terms: &'a Terms,
+    facts: Vec<Fact>,
     function: Function,
     axes: &'a crate::egraph::Axes,
     /// Running values: the argument for each.
@@ -65,6 +68,8 @@ impl Writer<'_> {
         expr: &mut RecExpr<Node>,
         done: &mut FxHashMap<(usize, BTreeSet<AxisSet>), Id>,
     ) -> Id {
+        let running = self.facts[at].running;
+        let folds: &BTreeSet<AxisSet> = &folds.iter().copied().filter(|f| f.is_subset(running)).collect();
         let key = (at, folds.clone());
         if let Some(id) = done.get(&key) {
             return *id;
@@ -99,7 +104,7 @@ impl Writer<'_> {
     }
     /// A read of the argument that stands for a running value.
     fn argument(&mut self, at: usize) -> Node {
-        let Fact { free, dtype } = self.fact(at);
+        let Fact { free, dtype, .. } = self.facts[at];
         let axes: Vec<AxisId> = free.iter().collect();
         let tensor = match self.running.get(&at) {
             Some(tensor) => *tensor,
@@ -114,10 +119,6 @@ impl Writer<'_> {
         };
         let subs = axes.into_iter().map(Index::axis).collect();
         Node::new(Head::Read(Arc::new(ReadAt { tensor, subs, guarded: false, dtype })), Vec::new())
-    }
-    fn fact(&self, at: usize) -> Fact {
-        let expr: RecExpr<Node> = self.terms.nodes()[..=at].to_vec().into();
-        Dag::of_expr(&expr, AxisSet::EMPTY).fact(at).clone()
     }
     /// Tensors that are read but are no arguments become arguments.
     fn arguments(&mut self, sides: &[RecExpr<Node>; 2]) {
@@ -164,6 +165,25 @@ impl Writer<'_> {
         let mut block = emitter.block(plan);
         block.define(tensor)?;
         let body = block.finish();
-        emitter.finish(body)
+        Ok(filled(emitter.finish(body)?))
     }
+}
+
+/// The function with 0 where its output would be absent: where a guarded read leaves its range.
+fn filled(mut function: Function) -> Function {
+    let guarded = function.terms.values().any(|t| matches!(t.op, Op::Read { guarded: true, .. }));
+    let Some(output) = function.outputs.first().copied().filter(|_| guarded) else { return function };
+    let TensorKind::Def { value, .. } = &function.tensors[output].kind else { return function };
+    let (value, dtype) = (*value, function.terms[*value].dtype);
+    let zero = match dtype.kind() {
+        Kind::Float => Const::float(0.0),
+        Kind::Bool => Const::Bool(false),
+        _ => Const::Int(0),
+    };
+    let zero = function.terms.push(Term { op: Op::Const(zero), args: Vec::new(), dtype });
+    let value_or_zero = function.terms.push(Term { op: Op::OrElse, args: vec![value, zero], dtype });
+    if let TensorKind::Def { value, .. } = &mut function.tensors[output].kind {
+        *value = value_or_zero;
+    }
+    function
 }

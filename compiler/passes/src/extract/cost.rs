@@ -188,7 +188,7 @@ impl<'a> Kernel<'a> {
         if self.is_read(class) {
             return Some(0);
         }
-        let inside = self.free(class).intersect(bound);
+        let inside = self.space.classes[class].depends.intersect(bound);
         if let Some(known) = self.levels.get(&(class, inside)) {
             return *known;
         }
@@ -229,7 +229,7 @@ impl<'a> Kernel<'a> {
 
     /// Charges a value that is computed in `pass` where `bound` are bound.
     fn value(&mut self, class: usize, pass: Option<Pass>, bound: AxisSet) -> Option<()> {
-        let inside = self.free(class).intersect(bound);
+        let inside = self.space.classes[class].depends.intersect(bound);
         let pass = if inside.is_empty() { None } else { pass };
         if !self.seen.insert((class, pass)) {
             return Some(());

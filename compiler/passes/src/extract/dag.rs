@@ -41,9 +41,8 @@ impl Dag {
         let form = space.form(choice, class);
         let args: Vec<usize> = form.args.iter().map(|a| self.insert(space, choice, *a, numbers)).collect();
         let viewed = matches!(form.head, Head::View { .. }).then(|| args[0]);
-        let fact = Fact { free: space.classes[class].free, dtype: space.classes[class].dtype };
         let number = self.nodes.len();
-        self.push(form.head.clone(), &args, fact);
+        self.push(form.head.clone(), &args, space.outer);
         self.stored[number] = choice.stored[class];
         if let Some(viewed) = viewed {
             self.stored[viewed] = true;
@@ -51,8 +50,15 @@ impl Dag {
         numbers.insert(class, number);
         number
     }
-    fn push(&mut self, head: Head, args: &[usize], fact: Fact) {
-        self.nodes.push(Node::new(head, args.iter().map(|a| Id::from(*a)).collect()));
+    fn push(&mut self, head: Head, args: &[usize], outer: AxisSet) {
+        let node = Node::new(head, args.iter().map(|a| Id::from(*a)).collect());
+        let facts: Vec<&Fact> = args.iter().map(|a| &self.facts[*a]).collect();
+        let fold = match (&node.head, args.first().map(|fold| &self.nodes[*fold].head)) {
+            (Head::Proj, Some(Head::Fold { axes })) => axes.set(),
+            _ => AxisSet::EMPTY,
+        };
+        let fact = facts_of(&node, &facts, fold, outer);
+        self.nodes.push(node);
         self.facts.push(fact);
         self.stored.push(false);
     }
@@ -61,16 +67,7 @@ impl Dag {
         let mut dag = Self::default();
         for node in expr {
             let args: Vec<usize> = node.args.iter().map(|a| usize::from(*a)).collect();
-            let facts: Vec<&Fact> = args.iter().map(|a| &dag.facts[*a]).collect();
-            let fold = match (&node.head, args.first()) {
-                (Head::Proj, Some(fold)) => match &dag.nodes[*fold].head {
-                    Head::Fold { axes } => axes.set(),
-                    _ => AxisSet::EMPTY,
-                },
-                _ => AxisSet::EMPTY,
-            };
-            let fact = facts_of(node, &facts, fold, outer);
-            dag.push(node.head.clone(), &args, fact);
+            dag.push(node.head.clone(), &args, outer);
             if let Head::View { .. } = node.head {
                 dag.stored[args[0]] = true;
             }
@@ -114,6 +111,10 @@ impl Dag {
     /// What is known of it.
     pub(crate) fn fact(&self, at: usize) -> &Fact {
         &self.facts[at]
+    }
+    /// What is known of all.
+    pub(crate) fn facts(self) -> Vec<Fact> {
+        self.facts
     }
     /// A key of every term's structure.
     pub(crate) fn keys(&self, axes: &Axes) -> Vec<u64> {

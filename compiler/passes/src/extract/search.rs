@@ -8,6 +8,7 @@ use super::cost::{Costs, used};
 use super::sizes::{Sizes, weight};
 use super::space::{Choice, Form, Space};
 use crate::egraph::Head;
+use sawmill_ir::elem::{ElemOp, ReduceOp};
 
 /// Rounds over all decisions.
 const ROUND_LIMIT: usize = 6;
@@ -25,22 +26,75 @@ pub(super) fn search(space: &Space, sizes: &Sizes, lets: &[usize]) -> Option<Cho
             best = Some((seconds, choice));
         }
     }
-    best.map(|(_, choice)| choice)
+    best.map(|(_, choice)| choice).or_else(|| plain(space, sizes, &mut costs))
 }
 
-/// Whether a class may become a tensor: it holds a reduction and grows no faster than arguments and outputs.
+/// A plan without views, if all others are circular.
+fn plain(space: &Space, sizes: &Sizes, costs: &mut Costs<'_>) -> Option<Choice> {
+    let none = vec![false; space.classes.len()];
+    let form = cheapest(space, sizes, false, &none, &none);
+    improve(space, sizes, costs, Choice { form, stored: none }).map(|(_, choice)| choice)
+}
+
+/// Whether each class may become a tensor: it holds a reduction and grows with the run-time sizes no faster than an output, or
+/// than what it contracts (what it reduces, if it contracts nothing).
 fn storable(space: &Space, sizes: &Sizes, choice: &Choice) -> Vec<bool> {
-    let mut reduces: Vec<Option<bool>> = vec![None; space.classes.len()];
-    (0..space.classes.len())
+    let count = space.classes.len();
+    let mut reduces: Vec<Option<bool>> = vec![None; count];
+    let mut growth: Vec<Option<Growth>> = vec![None; count];
+    (0..count)
         .map(|class| {
             let inner = matches!(
                 space.form(choice, class).head,
                 Head::Fold { .. } | Head::Component { .. } | Head::Running { .. } | Head::View { .. }
             );
-            let fits = sizes.degree(space.classes[class].free) <= sizes.degree_bound;
-            !inner && fits && has_reduction(space, choice, class, &mut reduces)
+            !inner
+                && has_reduction(space, choice, class, &mut reduces)
+                && fits(space, sizes, class, grows(space, sizes, choice, class, &mut growth))
         })
         .collect()
+}
+
+fn fits(space: &Space, sizes: &Sizes, class: usize, growth: Growth) -> bool {
+    let operands = growth.contracted.or(growth.reduced).unwrap_or(0);
+    sizes.degree(space.classes[class].free) <= operands.max(sizes.degree_bound)
+}
+
+/// How fast the tensors under a class grow with the run-time sizes.
+#[derive(Clone, Copy, Default)]
+struct Growth {
+    /// Those that are read at all.
+    read: u32,
+    /// Those that are reduced.
+    reduced: Option<u32>,
+    /// Those that are factors of sums.
+    contracted: Option<u32>,
+}
+
+fn grows(space: &Space, sizes: &Sizes, choice: &Choice, class: usize, known: &mut Vec<Option<Growth>>) -> Growth {
+    if let Some(found) = known[class] {
+        return found;
+    }
+    known[class] = Some(Growth::default());
+    let form = space.form(choice, class);
+    let mut found = Growth::default();
+    if let Head::Read(read) = &form.head {
+        found.read = sizes.tensor_degree(read.tensor);
+    }
+    for arg in &form.args {
+        let below = grows(space, sizes, choice, *arg, known);
+        found.read = found.read.max(below.read);
+        found.reduced = found.reduced.max(below.reduced);
+        found.contracted = found.contracted.max(below.contracted);
+    }
+    if let Head::Reduce { op, .. } | Head::Component { op, .. } = &form.head {
+        found.reduced = found.reduced.max(Some(found.read));
+        if *op == ReduceOp::Sum && space.form(choice, form.args[0]).head == Head::Elem(ElemOp::Mul) {
+            found.contracted = found.contracted.max(Some(found.read));
+        }
+    }
+    known[class] = Some(found);
+    found
 }
 
 fn has_reduction(space: &Space, choice: &Choice, class: usize, known: &mut Vec<Option<bool>>) -> bool {
@@ -76,18 +130,17 @@ fn runs(space: &Space, choice: &Choice, class: usize, known: &mut Vec<Option<boo
 
 /// The form of each class that is cheapest as a tree, where those of `lets` that may be are stored.
 fn start(space: &Space, sizes: &Sizes, folds: bool, lets: &[usize]) -> Choice {
-    let mut choice = cheapest(space, sizes, folds, &vec![false; space.classes.len()]);
-    let may = storable(space, sizes, &choice);
-    let mut stored = vec![false; space.classes.len()];
+    let none = vec![false; space.classes.len()];
+    // The first form of each class is written without views, from which it can be told what may be stored.
+    let form = cheapest(space, sizes, folds, &none, &none);
+    let may = storable(space, sizes, &Choice { form, stored: none.clone() });
+    let mut stored = none;
     lets.iter().filter(|l| may[**l]).for_each(|l| stored[*l] = true);
-    if !lets.is_empty() {
-        choice = cheapest(space, sizes, folds, &stored);
-    }
-    Choice { stored, ..choice }
+    Choice { form: cheapest(space, sizes, folds, &stored, &may), stored }
 }
 
-/// The form of each class that is cheapest as a tree that ends at what is stored.
-fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool]) -> Choice {
+/// The form of each class that is cheapest as a tree that ends at what is stored; views only of what may be.
+fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool], may: &[bool]) -> Vec<usize> {
     let count = space.classes.len();
     let mut best: Vec<f64> = vec![f64::INFINITY; count];
     let mut form = vec![usize::MAX; count];
@@ -102,7 +155,7 @@ fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool]) -> Choic
         let mut changed = false;
         for class in (0..count).rev() {
             for (at, candidate) in space.classes[class].forms.iter().enumerate() {
-                if !allowed(space, class, candidate, folds) || !may_view(space, sizes, class, at) {
+                if !allowed(space, class, candidate, folds) || !may_view(space, class, at, may) {
                     continue;
                 }
                 let below: f64 = match candidate.head {
@@ -123,7 +176,7 @@ fn cheapest(space: &Space, sizes: &Sizes, folds: bool, stored: &[bool]) -> Choic
     for at in form.iter_mut().filter(|at| **at == usize::MAX) {
         *at = 0;
     }
-    Choice { form, stored: stored.to_vec() }
+    form
 }
 
 /// Folds are preferred, or not used.
@@ -200,9 +253,10 @@ fn try_forms(
     choice: &mut Choice,
     seconds: &mut f64,
 ) {
+    let may = storable(space, sizes, choice);
     for form in 0..space.classes[class].forms.len() {
         let before = choice.form[class];
-        if form == before || !may_view(space, sizes, class, form) {
+        if form == before || !may_view(space, class, form, &may) {
             continue;
         }
         choice.form[class] = form;
@@ -213,11 +267,8 @@ fn try_forms(
     }
 }
 
-/// A view needs a stored class under it.
-fn may_view(space: &Space, sizes: &Sizes, class: usize, form: usize) -> bool {
+/// A view needs a class under it that may be stored.
+fn may_view(space: &Space, class: usize, form: usize, may: &[bool]) -> bool {
     let form = &space.classes[class].forms[form];
-    match form.head {
-        Head::View { .. } => sizes.degree(space.classes[form.args[0]].free) <= sizes.degree_bound,
-        _ => true,
-    }
+    !matches!(form.head, Head::View { .. }) || may[form.args[0]]
 }

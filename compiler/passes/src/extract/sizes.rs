@@ -7,7 +7,7 @@
 use crate::egraph::{Axes, AxisSet};
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::entity::Entity;
-use sawmill_ir::graph::Function;
+use sawmill_ir::graph::{Function, TensorKind};
 use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 use sawmill_ir::target::Target;
 
@@ -24,7 +24,8 @@ pub(crate) struct Sizes {
     blocks: Vec<f64>,
     degrees: Vec<u32>,
     tensors: Vec<(f64, f64)>,
-    /// The largest growth of an argument or an output.
+    tensor_degrees: Vec<u32>,
+    /// The largest growth of an output, a carry or a cache.
     pub(super) degree_bound: u32,
     pub(super) fma: f64,
     pub(super) op: f64,
@@ -46,18 +47,19 @@ impl Sizes {
             let elements: f64 = t.shape.iter().map(assumed).product();
             (elements, element_bytes(&t.elem))
         });
-        let arguments = function.params.iter().filter_map(|p| match p {
-            sawmill_ir::graph::Param::Tensor(t) => Some(*t),
-            sawmill_ir::graph::Param::Closure(_) => None,
+        let tensor_degrees = function.tensors.values().map(|t| t.shape.iter().map(degree).sum());
+        let tensor_degrees: Vec<u32> = tensor_degrees.collect();
+        let kept = function.tensors.iter().filter(|(id, t)| {
+            matches!(t.kind, TensorKind::Append { .. } | TensorKind::Carry) || function.outputs.contains(id)
         });
-        let bound = arguments.chain(function.outputs.iter().copied());
-        let bound = bound.map(|t| function.tensors[t].shape.iter().map(degree).sum()).max().unwrap_or(0);
+        let bound = kept.map(|(id, _)| tensor_degrees[id.index()]).max().unwrap_or(0);
         let cores = f64::from(target.cores);
         Self {
             extents,
             blocks,
             degrees,
             tensors: tensors.collect(),
+            tensor_degrees,
             degree_bound: bound,
             fma: 1e-9 / (target.fma_rate * cores),
             op: 1e-9 / (target.op_rate * cores),
@@ -76,6 +78,10 @@ impl Sizes {
     /// How fast a shape grows with the run-time sizes.
     pub(super) fn degree(&self, axes: AxisSet) -> u32 {
         axes.iter().map(|a| self.degrees[a.index()]).sum()
+    }
+    /// How fast a tensor grows with the run-time sizes.
+    pub(super) fn tensor_degree(&self, tensor: TensorId) -> u32 {
+        self.tensor_degrees[tensor.index()]
     }
     /// Seconds to read the part of a tensor that positions over `axes` reach.
     pub(super) fn read(&self, tensor: TensorId, axes: AxisSet) -> f64 {

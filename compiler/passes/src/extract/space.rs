@@ -3,7 +3,6 @@
 use crate::egraph::{AxisSet, Graph, Head, nodes_of};
 use egg::Id;
 use rustc_hash::FxHashMap;
-use sawmill_ir::dtype::DType;
 
 /// A form of a class.
 #[derive(Clone, Debug)]
@@ -17,7 +16,8 @@ pub(super) struct Form {
 #[derive(Clone, Debug)]
 pub(super) struct Class {
     pub(super) free: AxisSet,
-    pub(super) dtype: DType,
+    /// Axes and folds that must be around it.
+    pub(super) depends: AxisSet,
     pub(super) forms: Vec<Form>,
 }
 
@@ -25,6 +25,8 @@ pub(super) struct Class {
 pub(super) struct Space {
     pub(super) classes: Vec<Class>,
     pub(super) roots: Vec<usize>,
+    /// Axes of the loops around.
+    pub(super) outer: AxisSet,
     numbers: FxHashMap<Id, usize>,
 }
 
@@ -50,9 +52,9 @@ impl Space {
             });
             let forms = forms.collect();
             let fact = &graph[id].data;
-            classes.push(Class { free: fact.free, dtype: fact.dtype, forms });
+            classes.push(Class { free: fact.free, depends: fact.depends(), forms });
         }
-        Self { classes, roots, numbers }
+        Self { classes, roots, outer: graph.analysis.outer, numbers }
     }
 }
 

@@ -76,6 +76,8 @@ enum Moves {
 struct Moved {
     new: Id,
     how: Moves,
+    /// Axes of the states that it reads: nothing between it and the fold may bind them.
+    states: AxisSet,
 }
 
 struct Movement<'g> {
@@ -143,7 +145,7 @@ impl<'g> Movement<'g> {
         let axes = AxisList::new(self.axes);
         let new = add(self.graph, Head::Running { new: true, axes: axes.clone() }, vec![component]);
         let old = add(self.graph, Head::Running { new: false, axes }, vec![component]);
-        Moved { new, how: Moves::Free(old) }
+        Moved { new, how: Moves::Free(old), states: self.free(new) }
     }
 
     fn node(&mut self, class: Id, node: &Node) -> Option<Moved> {
@@ -152,10 +154,11 @@ impl<'g> Movement<'g> {
         }
         let args: Vec<Moved> = node.args.iter().map(|a| self.class(*a)).collect::<Option<_>>()?;
         if args.iter().all(|a| matches!(a.how, Moves::Still)) {
-            return Some(Moved { new: class, how: Moves::Still });
+            return Some(Moved { new: class, how: Moves::Still, states: AxisSet::EMPTY });
         }
+        let states = args.iter().fold(AxisSet::EMPTY, |all, a| all.union(a.states));
         if let Head::Reduce { axes, .. } = &node.head
-            && !axes.set().is_disjoint(self.axes)
+            && !axes.set().is_disjoint(self.axes.union(states))
         {
             return None;
         }
@@ -164,14 +167,14 @@ impl<'g> Movement<'g> {
         if self.is_free(class) && args.iter().all(loose) {
             let old = args.iter().map(|a| if let Moves::Free(old) = a.how { old } else { a.new }).collect();
             let old = self.rebuild(node, old);
-            return Some(Moved { new, how: Moves::Free(old) });
+            return Some(Moved { new, how: Moves::Free(old), states });
         }
         let how = match &node.head {
             Head::Elem(op) => self.elementwise(*op, node, &args)?,
             Head::Reduce { op, axes, .. } => self.reduction(*op, axes.set(), &args)?,
             _ => return None,
         };
-        Some(Moved { new, how })
+        Some(Moved { new, how, states })
     }
     fn rebuild(&mut self, node: &Node, mut args: Vec<Id>) -> Id {
         if node.is(ElemOp::Mul) || node.is(ElemOp::Add) {

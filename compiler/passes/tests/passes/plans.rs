@@ -1,8 +1,8 @@
-//! Plans of small functions: what is stored, what folds.
+//! Plans of a matrix product, of masked softmax sums and of a whole model.
 
-use sawmill_ir::graph::Function;
 use sawmill_ir::graph::text::parse_function;
 use sawmill_ir::graph::verify::verify_linked;
+use sawmill_ir::graph::{Function, TensorKind};
 use sawmill_ir::target::Target;
 use sawmill_passes::{normalise, optimise};
 
@@ -29,13 +29,6 @@ pub(crate) const ATTENTION: &str = "fn f<B, H, M, S, T, const D = 64>(
     let o[b in B, h in H, i in S, c in D] = sum[j in T](mul(p[b, h, i, j], v[b, h / 4, j, c]));
     let lse[b in B, h in H, i in S] = logsumexp[j in T](z[b, h, i, j]);
 }";
-
-#[test]
-fn show() {
-    for text in [MATMUL, ATTENTION] {
-        println!("{}", plan(text));
-    }
-}
 
 const LAYERS: &str = "fn model<S, T, const L = 30, const D = 576, const HQ = 9, const HK = 3, const C = 64, const F = 1536, const V = 49152>(
     tokens: i32[S] in 0..V,
@@ -76,89 +69,25 @@ const LAYERS: &str = "fn model<S, T, const L = 30, const D = 576, const HQ = 9, 
 }";
 
 #[test]
-fn show_layers() {
-    let start = std::time::Instant::now();
-    let plan = plan(LAYERS);
-    println!("{plan}\n{:?}", start.elapsed());
-}
-
-fn body(text: &str) -> String {
-    let text = plan(text).to_string();
-    text[text.find("\n{").unwrap_or(0)..].to_owned()
-}
-
-#[test]
-fn show_more() {
-    let cases = [
-        ("softcap", "fn f<S, T, const D = 64>(q: f32[S, D], k: f32[T, D], v: f32[T, D]) -> (o) {
-            let z[i in S, j in T] = mul(tanh(mul(sum[d in D](mul(q[i, d], k[j, d])), 0.1)), 30.0);
-            let p[i in S, j in T] = softmax[j](z[i, j]);
-            let o[i in S, c in D] = sum[j in T](mul(p[i, j], v[j, c])); }"),
-        ("self", "fn f<S, const D = 64>(q: f32[S, D], k: f32[S, D], v: f32[S, D]) -> (o) {
-            let z[i in S, j in S] = sum[d in D](mul(q[i, d], k[j, d]));
-            let p[i in S, j in S] = softmax[j](where(z[i, j], le(#j, #i)));
-            let o[i in S, c in D] = sum[j in S](mul(or_else(p[i, j], 0.0), v[j, c])); }"),
-        ("sink", "fn f<S, T, const D = 64>(q: f32[S, D], k: f32[T, D], v: f32[T, D], sink: f32) -> (o) {
-            let z[i in S, j in T] = sum[d in D](mul(q[i, d], k[j, d]));
-            let m[i in S] = max(max[j in T](z[i, j]), sink[]);
-            let e[i in S, j in T] = exp(sub(z[i, j], m[i]));
-            let l[i in S] = add(sum[j in T](e[i, j]), exp(sub(sink[], m[i])));
-            let o[i in S, c in D] = div(sum[j in T](mul(e[i, j], v[j, c])), l[i]); }"),
-        ("joint", "fn f<S, T, U>(z: f32[S, T, U], v: f32[T, U]) -> (o) {
-            let p[i in S, j in T, k in U] = softmax[j, k](z[i, j, k]);
-            let o[i in S] = sum[j in T, k in U](mul(p[i, j, k], v[j, k])); }"),
-        ("squares", "fn f<S, T>(z: f32[S, T]) -> (o) {
-            let p[i in S, j in T] = softmax[j](z[i, j]);
-            let o[i in S] = sum[j in T](mul(p[i, j], p[i, j])); }"),
-        ("amax", "fn f<S, T>(x: f32[S, T], w: f32[T]) -> (o) {
-            let a[i in S] = max[j in T](abs(x[i, j]));
-            let o[i in S] = sum[j in T](mul(div(x[i, j], a[i]), w[j])); }"),
-        ("tanh", "fn f<S, T>(x: f32[S, T], w: f32[T]) -> (o) {
-            let a[i in S] = max[j in T](abs(x[i, j]));
-            let o[i in S] = sum[j in T](mul(tanh(div(x[i, j], a[i])), w[j])); }"),
-        ("layer norm", "fn f<S, const D = 512>(x: f32[S, D], w: f32[D], b: f32[D]) -> (y) {
-            let m[s in S] = mean[d in D](x[s, d]);
-            let v[s in S] = mean[d in D](mul(sub(x[s, d], m[s]), sub(x[s, d], m[s])));
-            let y[s in S, d in D] = add(mul(sub(x[s, d], m[s]), rsqrt(add(v[s], 0.00001)), w[d]), b[d]); }"),
-        ("chain", "fn f<S, const D = 64, const E = 4096>(a: f32[S, D], b: f32[D, E], c: f32[E, D]) -> (y) {
-            let t[s in S, e in E] = sum[d in D](mul(a[s, d], b[d, e]));
-            let y[s in S, f in D] = sum[e in E](mul(t[s, e], c[e, f])); }"),
-        ("latent", "fn f<S, T, const H = 128, const D = 128, const R = 512>(q: f32[S, H, D], c: f32[T, R], wk: f32[H, D, R], wv: f32[H, D, R]) -> (o) {
-            let k[h in H, j in T, d in D] = sum[r in R](mul(wk[h, d, r], c[j, r]));
-            let v[h in H, j in T, d in D] = sum[r in R](mul(wv[h, d, r], c[j, r]));
-            let z[h in H, i in S, j in T] = sum[d in D](mul(q[i, h, d], k[h, j, d]));
-            let p[h in H, i in S, j in T] = softmax[j](where(z[h, i, j], le(#j, #(i + T - S))));
-            let o[i in S, h in H, d in D] = sum[j in T](mul(p[h, i, j], v[h, j, d])); }"),
-    ];
-    for (name, text) in cases {
-        let start = std::time::Instant::now();
-        println!("== {name}{}{:?}", body(text), start.elapsed());
-    }
-}
-
-#[test]
-fn show_explained() {
-    let function = parse_function(ATTENTION).expect("parses");
-    let normal = normalise(&function).expect("normalises");
-    let done = sawmill_passes::optimise_explained(&normal, &Target::cpu128(2, true)).expect("optimises");
-    for stage in &done.stages {
-        println!("{stage:?}");
-    }
-    for derivation in &done.derivations {
-        println!("{}", derivation.show(true).expect("shows"));
-    }
-}
-
-#[test]
-fn compiles() {
-    for text in [MATMUL, ATTENTION, LAYERS] {
-        let start = std::time::Instant::now();
+fn a_model_compiles() {
+    for (text, kernels) in [(MATMUL, 1..=2), (ATTENTION, 1..=3), (LAYERS, 10..=24)] {
         let function = parse_function(text).expect("parses");
-        let done = sawmill_passes::compile(&function, &Default::default(), &Target::cpu128(2, true));
-        match done {
-            Ok(module) => println!("{} kernels in {:?}", module.kernels.len(), start.elapsed()),
-            Err(sawmill_ir::backend::CompileError::Bug { message, .. }) => println!("BUG {message}"),
-            Err(other) => println!("{other}"),
-        }
+        let module = sawmill_passes::compile(&function, &Default::default(), &Target::cpu128(2, true));
+        let count = module.unwrap_or_else(|e| panic!("{e}")).kernels.len();
+        assert!(kernels.contains(&count), "{count} kernels");
+    }
+}
+
+#[test]
+fn a_model_unpacks_no_weight_and_stores_no_scores() {
+    let plan = plan(LAYERS);
+    for tensor in plan.tensors.values() {
+        let run_time = tensor.shape.iter().filter(|s| s.as_int().is_none()).count();
+        let stored = matches!(tensor.kind, TensorKind::Def { .. });
+        assert!(!stored || run_time == 1 || tensor.shape.len() == 1, "`{}` is stored\n{plan}", tensor.name);
+    }
+    let text = plan.to_string();
+    for (part, count) in [("silu(", 1), ("fold[j in", 1), ("scale(", 2), ("append ", 2)] {
+        assert_eq!(text.matches(part).count(), count, "`{part}`\n{text}");
     }
 }

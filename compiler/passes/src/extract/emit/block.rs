@@ -86,9 +86,7 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
                 let kind = TensorKind::Def { axes, value, rounded };
                 let new = self.add(old.name, elem, kind);
                 self.emitter.tensors.insert(tensor, new);
-                if !self.done.contains_key(&root.node) {
-                    self.done.insert(root.node, Stored { tensor: new, axes: root.axes });
-                }
+                self.done.entry(root.node).or_insert(Stored { tensor: new, axes: root.axes });
             }
             TensorKind::Append { base, at, dim, .. } => {
                 self.define(base)?;

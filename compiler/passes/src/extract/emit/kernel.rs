@@ -80,6 +80,9 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
     fn free(&self, node: usize) -> AxisSet {
         self.block.plan.dag.fact(node).free
     }
+    fn depends(&self, node: usize) -> AxisSet {
+        self.block.plan.dag.fact(node).depends()
+    }
     fn dtype(&self, node: usize) -> DType {
         self.block.plan.dag.fact(node).dtype
     }
@@ -144,7 +147,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
         if self.is_read(node) {
             return Ok(0);
         }
-        let inside = self.free(node).intersect(bound);
+        let inside = self.depends(node).intersect(bound);
         if let Some(known) = self.levels.get(&(node, inside)) {
             return Ok(*known);
         }
@@ -173,7 +176,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
         bound: AxisSet,
         seen: &mut BTreeSet<(usize, AxisSet)>,
     ) -> Result<(), CompileError> {
-        let inside = self.free(node).intersect(bound);
+        let inside = self.depends(node).intersect(bound);
         if self.is_read(node) || !seen.insert((node, inside)) {
             return Ok(());
         }
@@ -200,8 +203,9 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
     fn term(&mut self, node: usize, scope: &Scope) -> Result<TermId, CompileError> {
         let free = self.free(node);
         let env = free.iter().filter_map(|a| scope.env.get(&a).map(|i| (a, i.clone()))).collect();
-        let fold = scope.fold.as_ref().map_or(0, |f| f.0);
-        let key = (node, env, scope.bound.intersect(free), fold);
+        let fact = self.block.plan.dag.fact(node);
+        let fold = if fact.running.is_empty() { 0 } else { scope.fold.as_ref().map_or(0, |f| f.0) };
+        let key = (node, env, scope.bound.intersect(fact.depends()), fold);
         if let Some(done) = self.memo.get(&key) {
             return Ok(*done);
         }
@@ -286,7 +290,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
         };
         let Some(asked) = components.last().copied() else { return Err(self.bug("a fold of nothing")) };
         let dtype = self.dtype(node);
-        let (fold, components) = if self.free(node).is_disjoint(scope.bound) {
+        let (fold, components) = if self.depends(node).is_disjoint(scope.bound) {
             let level = self.level(node, AxisSet::EMPTY)?;
             self.pass(level, over)?
         } else {
