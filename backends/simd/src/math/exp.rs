@@ -15,14 +15,16 @@ struct Format {
     magic: f64,
     /// ln 2 with trailing zeros, so that its product with n is exact, and what is missing.
     ln_2: [f64; 2],
-    /// Greatest x with a finite exp, and least with a normal one.
+    /// The x between which exp is neither infinite nor below the least normal number.
     range: [f64; 2],
-    /// Greatest and least x of exp2.
-    range_2: [f64; 2],
-    /// (exp(r) - 1 - r) / r^2.
+    /// (exp(r) - 1 - r) / r^2, with small error relative to exp(r).
     exp: &'static [f64],
-    /// (2^r - 1) / r.
+    /// The same with small error relative to exp(r) - 1.
+    expm1: &'static [f64],
+    /// 2 (2^r - 1) / r.
     exp_2: &'static [f64],
+    /// Greatest exponent of a float.
+    greatest_exponent: f64,
     /// Below it, expm1 is -1.
     least_expm1: f64,
     /// Above it, tanh is 1.
@@ -34,8 +36,8 @@ const F32: Format = Format {
     magic: 12_582_912.0,
     ln_2: [0.693_145_751_953_125, 1.428_606_820_309_417_3e-6],
     range: [88.722_831_726_074_22, -87.336_540_222_167_97],
-    range_2: [127.999_992_370_605_47, -126.0],
-    exp: &[
+    exp: &[0.49999993434036816, 0.16666520398913917, 0.04166839014894815, 0.008368745187132952, 0.0013814580411246919],
+    expm1: &[
         0.5000000053183339,
         0.1666666690265747,
         0.04166632644621724,
@@ -44,53 +46,58 @@ const F32: Format = Format {
         0.00019962195406480853,
     ],
     exp_2: &[
-        0.6931472029320606,
-        0.2402264790372251,
-        0.055503322874848264,
-        0.009618438117392505,
-        0.0013398951537376927,
-        0.00015353292068142677,
+        2.0 * 0.6931472029320606,
+        2.0 * 0.2402264790372251,
+        2.0 * 0.055503322874848264,
+        2.0 * 0.009618438117392505,
+        2.0 * 0.0013398951537376927,
+        2.0 * 0.00015353292068142677,
     ],
+    greatest_exponent: 127.0,
     least_expm1: -18.0,
     greatest_tanh: 10.0,
 };
+
+/// 1 / 2!, 1 / 3!, ..
+const SERIES_F64: &[f64] = &[
+    1.0 / 2.0,
+    1.0 / 6.0,
+    1.0 / 24.0,
+    1.0 / 120.0,
+    1.0 / 720.0,
+    1.0 / 5_040.0,
+    1.0 / 40_320.0,
+    1.0 / 362_880.0,
+    1.0 / 3_628_800.0,
+    1.0 / 39_916_800.0,
+    1.0 / 479_001_600.0,
+    1.0 / 6_227_020_800.0,
+];
 
 const F64: Format = Format {
     fraction: 52,
     magic: 6_755_399_441_055_744.0,
     ln_2: [0.693_147_180_369_123_8, 1.908_214_929_270_588e-10],
     range: [709.782_712_893_384, -708.396_418_532_264],
-    range_2: [1_023.999_999_999_999_9, -1022.0],
-    exp: &[
-        1.0 / 2.0,
-        1.0 / 6.0,
-        1.0 / 24.0,
-        1.0 / 120.0,
-        1.0 / 720.0,
-        1.0 / 5_040.0,
-        1.0 / 40_320.0,
-        1.0 / 362_880.0,
-        1.0 / 3_628_800.0,
-        1.0 / 39_916_800.0,
-        1.0 / 479_001_600.0,
-        1.0 / 6_227_020_800.0,
-    ],
-    // Powers of ln 2 over factorials.
+    exp: SERIES_F64,
+    expm1: SERIES_F64,
+    // Powers of ln 2 over factorials, twice.
     exp_2: &[
-        std::f64::consts::LN_2,
-        0.240_226_506_959_100_7,
-        0.055_504_108_664_821_58,
-        0.009_618_129_107_628_477,
-        0.001_333_355_814_642_844_3,
-        0.000_154_035_303_933_816_1,
-        1.525_273_380_405_984e-5,
-        1.321_548_679_014_431e-6,
-        1.017_808_600_923_97e-7,
-        7.054_911_620_801_122e-9,
-        4.445_538_271_870_811_5e-10,
-        2.567_843_599_348_820_4e-11,
-        1.369_148_885_390_412_8e-12,
+        2.0 * std::f64::consts::LN_2,
+        2.0 * 0.240_226_506_959_100_7,
+        2.0 * 0.055_504_108_664_821_58,
+        2.0 * 0.009_618_129_107_628_477,
+        2.0 * 0.001_333_355_814_642_844_3,
+        2.0 * 0.000_154_035_303_933_816_1,
+        2.0 * 1.525_273_380_405_984e-5,
+        2.0 * 1.321_548_679_014_431e-6,
+        2.0 * 1.017_808_600_923_97e-7,
+        2.0 * 7.054_911_620_801_122e-9,
+        2.0 * 4.445_538_271_870_811_5e-10,
+        2.0 * 2.567_843_599_348_820_4e-11,
+        2.0 * 1.369_148_885_390_412_8e-12,
     ],
+    greatest_exponent: 1023.0,
     least_expm1: -40.0,
     greatest_tanh: 20.0,
 };
@@ -126,23 +133,22 @@ fn scale(b: &mut Builder, x: Val, exponent: Val) -> Val {
     b.bitcast(scaled, ty)
 }
 
-/// p and the exponent n of exp(x) = p 2^n, for x in the range where that is finite and normal. p is NaN if x is, but the
-/// bits of n then are anything: a product with 2^n keeps the NaN, a sum of bits does not.
-fn exp_parts(b: &mut Builder, x: Val) -> (Val, Val) {
+/// The exponent n and exp(r) - 1 of exp(x) = 2^n exp(r), for x in the range where that is finite and normal. The second is
+/// NaN if x is, but the bits of n then are anything: a product with 2^n keeps the NaN, a sum of bits does not.
+fn exp_rest(b: &mut Builder, x: Val) -> (Val, Val) {
     let format = format(b, x);
     let (exponent, r) = reduce(b, x, format);
-    let one = number(b, x, 1.0);
     let q = polynomial(b, r, format.exp);
     let square = b.mul(r, r);
-    let rest = b.fma(q, square, r);
-    (b.add(rest, one), exponent)
+    (exponent, b.fma(q, square, r))
 }
 
 /// 1 + `factor` exp(x) for a power of two `factor` of either sign, and x from the least of exp to where n reaches the
 /// greatest exponent of a float.
 pub(super) fn one_plus_exp(b: &mut Builder, x: Val, factor: f64) -> Val {
-    let (p, exponent) = exp_parts(b, x);
+    let (exponent, rest) = exp_rest(b, x);
     let [one, factor] = [1.0, factor].map(|value| number(b, x, value));
+    let p = b.add(rest, one);
     let power = scale(b, factor, exponent);
     b.fma(p, power, one)
 }
@@ -152,39 +158,35 @@ fn clamp(b: &mut Builder, x: Val, range: [f64; 2]) -> Val {
     at_least(b, x, range[1])
 }
 
-/// `value` with infinity above the range, 0 below and NaN for NaN.
-fn settle(b: &mut Builder, x: Val, value: Val, range: [f64; 2]) -> Val {
-    let [greatest, least] = range.map(|limit| number(b, x, limit));
-    let [infinity, zero] = [f64::INFINITY, 0.0].map(|value| number(b, x, value));
-    let beyond = b.add(x, infinity);
-    let is_inside = b.le(x, greatest);
-    let value = b.select(is_inside, value, beyond);
-    let below = b.lt(x, least);
-    b.select(below, zero, value)
+/// `twice * 2^(n - 1)`, which overflows by itself at n = 128 and is 0 at n = -126 (in f32), where the factor has no exponent.
+fn half_scaled(b: &mut Builder, twice: Val, exponent: Val) -> Val {
+    let half = number(b, twice, 0.5);
+    let power = scale(b, half, exponent);
+    b.mul(twice, power)
 }
 
-/// e to the x.
+/// e to the x; 0 where that is below twice the least normal number.
 pub fn exp(b: &mut Builder, x: Val) -> Val {
-    let range = format(b, x).range;
-    let inside = clamp(b, x, range);
-    let (p, exponent) = exp_parts(b, inside);
-    let value = scale(b, p, exponent);
-    settle(b, x, value, range)
+    let format = format(b, x);
+    let inside = clamp(b, x, [format.range[0] + 0.25, format.range[1]]);
+    let (exponent, rest) = exp_rest(b, inside);
+    let two = number(b, x, 2.0);
+    let twice = b.fma(rest, two, two);
+    half_scaled(b, twice, exponent)
 }
 
-/// 2 to the x.
+/// 2 to the x; 0 where that is below twice the least normal number.
 pub fn exp2(b: &mut Builder, x: Val) -> Val {
     let format = format(b, x);
-    let inside = clamp(b, x, format.range_2);
-    let [magic, one] = [format.magic, 1.0].map(|value| number(b, x, value));
+    let [magic, two] = [format.magic, 2.0].map(|value| number(b, x, value));
+    let inside = clamp(b, x, [format.greatest_exponent + 1.25, 1.0 - format.greatest_exponent]);
     let shifted = b.add(inside, magic);
     let n = b.sub(shifted, magic);
     let r = b.sub(inside, n);
     let q = polynomial(b, r, format.exp_2);
-    let p = b.fma(q, r, one);
+    let twice = b.fma(q, r, two);
     let exponent = exponent(b, shifted, format);
-    let value = scale(b, p, exponent);
-    settle(b, x, value, format.range_2)
+    half_scaled(b, twice, exponent)
 }
 
 /// e to the x, less 1, with small relative error around 0 too.
@@ -203,7 +205,7 @@ fn expm1_but_signs(b: &mut Builder, x: Val) -> Val {
     // A little more than the range of exp: the sum at the end overflows by itself.
     let inside = clamp(b, x, [format.range[0] + 0.25, format.least_expm1]);
     let (exponent, r) = reduce(b, inside, format);
-    let q = polynomial(b, r, format.exp);
+    let q = polynomial(b, r, format.expm1);
     let square = b.mul(r, r);
     let p = b.fma(q, square, r);
     // Half of 2^n (p + 1) - 1, so that 2^128 is not needed.
