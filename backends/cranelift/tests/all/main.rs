@@ -3,6 +3,7 @@
 mod elementary;
 mod harness;
 mod lowering;
+mod lowering_ops;
 mod operations;
 mod plans;
 mod programs;

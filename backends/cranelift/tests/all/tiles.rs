@@ -30,7 +30,7 @@ pub(crate) enum Lay {
 /// A kernel under test.
 pub(crate) struct Case {
     pub(crate) kernel: Kernel,
-    pub(crate) dims: Vec<i64>,
+    pub(crate) sizes: Vec<Vec<i64>>,
     pub(crate) seed: u64,
     pub(crate) tolerance: f64,
     /// Range of random floats and of random integers.
@@ -39,10 +39,10 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn new(kernel: &Kernel, dims: &[i64]) -> Case {
+    pub(crate) fn new<const N: usize>(kernel: &Kernel, sizes: &[[i64; N]]) -> Case {
         Case {
             kernel: kernel.clone(),
-            dims: dims.to_vec(),
+            sizes: sizes.iter().map(|dims| dims.to_vec()).collect(),
             seed: 7,
             tolerance: 2e-6,
             ints: (-20, 20),
@@ -62,15 +62,21 @@ impl Case {
     pub(crate) fn check(&self) -> Lowered {
         let kernel = &self.kernel;
         let text = print_kernel(kernel);
-        let arrays = arrays(kernel, &self.dims, self.seed, self.ints);
-        let mut expected = arrays.clone();
-        run_kernel(kernel, &self.dims, &mut expected, Precision::F32).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        for lay in &self.lays {
-            let image = Image::of(kernel, &arrays, *lay);
-            for machine in [false, true] {
-                let got = image.run(kernel, &lowered.function, &self.dims, machine);
-                self.compare(kernel, &expected, &got, &lowered.function, (*lay, machine));
+        let function = &lowered.function;
+        let compiler = Compiler::host().expect("this processor");
+        let code = compiler.compile(function).unwrap_or_else(|e| panic!("{e}\n{function}"));
+        let code = JitCode::new(&code).expect("memory for code");
+        for dims in &self.sizes {
+            let arrays = arrays(kernel, dims, self.seed, self.ints);
+            let mut expected = arrays.clone();
+            run_kernel(kernel, dims, &mut expected, Precision::F32).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            for lay in &self.lays {
+                let mut image = Image::of(kernel, &arrays, *lay);
+                let got = image.interpret(kernel, function, dims);
+                self.compare(kernel, &expected, &got, function, (*lay, "interpreted"));
+                let got = image.run(kernel, &code, dims);
+                self.compare(kernel, &expected, &got, function, (*lay, "machine code"));
             }
         }
         lowered
@@ -82,7 +88,7 @@ impl Case {
         expected: &Arena<MemId, Array>,
         got: &[Vec<f64>],
         function: &vir::Function,
-        how: (Lay, bool),
+        how: (Lay, &str),
     ) {
         for (id, memory) in kernel.memory.iter().filter(|(_, m)| m.access != Access::In) {
             let want = expected[id].to_f64();
@@ -186,42 +192,37 @@ impl Image {
         (args, blocks)
     }
 
-    fn run(&self, kernel: &Kernel, function: &vir::Function, dims: &[i64], machine: bool) -> Vec<Vec<f64>> {
+    /// What VIR's interpreter leaves in memory.
+    fn interpret(&self, kernel: &Kernel, function: &vir::Function, dims: &[i64]) -> Vec<Vec<f64>> {
         let words = ArgWords::of(kernel);
         let (mut args, blocks) = self.sizes(kernel, dims);
-        let mut regions = self.regions.clone();
-        if machine {
-            for (id, region) in kernel.memory.keys().zip(regions.iter_mut()) {
-                args[words.pointer(id) as usize] = region.as_mut_ptr() as u64;
-            }
-            run_machine(function, &args, blocks);
-        } else {
-            let mut memory = Memory::default();
-            let starts: Vec<u64> = regions.iter().map(|r| memory.alloc(r.clone())).collect();
-            for (id, start) in kernel.memory.keys().zip(&starts) {
-                args[words.pointer(id) as usize] = *start;
-            }
-            vir::interpret(function, &mut memory, &args, (0, blocks), Options::default())
-                .unwrap_or_else(|e| panic!("{e}\n{function}"));
-            regions = starts.iter().map(|s| memory.contents(*s).to_vec()).collect();
+        let mut memory = Memory::default();
+        let starts: Vec<u64> = self.regions.iter().map(|r| memory.alloc(r.clone())).collect();
+        for (id, start) in kernel.memory.keys().zip(&starts) {
+            args[words.pointer(id) as usize] = *start;
         }
-        let decode_all = |(id, memory): (MemId, &sawmill_ir::tile::Memory)| {
+        vir::interpret(function, &mut memory, &args, (0, blocks), Options::default())
+            .unwrap_or_else(|e| panic!("{e}\n{function}"));
+        let regions: Vec<Vec<u8>> = starts.iter().map(|s| memory.contents(*s).to_vec()).collect();
+        self.decoded(kernel, &regions)
+    }
+    /// What machine code leaves in memory; the image is changed.
+    fn run(&mut self, kernel: &Kernel, code: &JitCode, dims: &[i64]) -> Vec<Vec<f64>> {
+        let (args, blocks) = self.arguments(kernel, dims);
+        let mut scratch = vec![0xa5_u8; code.scratch_bytes() as usize + 64];
+        let aligned = scratch.as_mut_ptr().align_offset(64);
+        // SAFETY: the interpreter ran the same function on the same arguments before and found every access inside; the
+        // scratch is as large as asked for.
+        unsafe { code.call(&args, 0, blocks, scratch.as_mut_ptr().add(aligned)) };
+        self.decoded(kernel, &self.regions)
+    }
+    fn decoded(&self, kernel: &Kernel, regions: &[Vec<u8>]) -> Vec<Vec<f64>> {
+        let one = |(id, memory): (MemId, &sawmill_ir::tile::Memory)| {
             let at = offsets(&self.shapes[id.index()], &self.strides[id.index()]);
             at.into_iter().map(|at| decode(memory.dtype, &regions[id.index()][at..])).collect()
         };
-        kernel.memory.iter().map(decode_all).collect()
+        kernel.memory.iter().map(one).collect()
     }
-}
-
-fn run_machine(function: &vir::Function, args: &[u64], blocks: u64) {
-    let compiler = Compiler::host().expect("this processor");
-    let code = compiler.compile(function).unwrap_or_else(|e| panic!("{e}\n{function}"));
-    let code = JitCode::new(&code).expect("memory for code");
-    let mut scratch = vec![0xa5_u8; code.scratch_bytes() as usize + 64];
-    let aligned = scratch.as_mut_ptr().align_offset(64);
-    // SAFETY: the interpreter ran the same function on the same arguments before and found every access inside; the scratch
-    // is as large as asked for.
-    unsafe { code.call(args, 0, blocks, scratch.as_mut_ptr().add(aligned)) }
 }
 
 fn strides(shape: &[usize], bytes: i64, lay: Lay) -> Vec<i64> {

@@ -167,7 +167,7 @@ impl Lower<'_> {
                 let count = self.b.popcount(x);
                 self.low_word(count)
             }
-            ElemOp::BitLength => self.bit_length(x),
+            ElemOp::BitLength => self.bit_length(dtype, x),
             _ => self.function(op, &[x]),
         }
     }
@@ -184,8 +184,11 @@ impl Lower<'_> {
     fn low_word(&mut self, value: Val) -> Val {
         if self.b.ty(value).elem == Elem::I64 { self.b.narrow(value, Elem::I32) } else { value }
     }
-    fn bit_length(&mut self, x: Val) -> Val {
+    /// 0 for negative numbers.
+    fn bit_length(&mut self, dtype: DType, x: Val) -> Val {
         let ty = self.b.ty(x);
+        let zero = self.b.int(ty, 0);
+        let x = if dtype.kind() == Kind::Unsigned { x } else { self.b.max(x, zero) };
         let zeros = self.b.clz(x);
         let bits = self.b.int(ty, i64::from(ty.elem.bits()));
         let length = self.b.sub(bits, zeros);

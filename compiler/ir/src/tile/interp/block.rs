@@ -6,7 +6,7 @@ use super::scalar::{cast, constant, elem, round_float, wrap};
 use super::tile::{Tile, count, extent, places};
 use super::{Precision, contract, size};
 use crate::dtype::DType;
-use crate::elem::ElemOp;
+use crate::elem::{ElemOp, Typing};
 use crate::entity::{Arena, Entity as _};
 use crate::tile::{AxisId, Inst, Kernel, MemId, Op, Phase, Region, Type, Value};
 
@@ -187,7 +187,8 @@ impl<'a> Block<'a> {
     }
 
     fn elementwise(&self, op: ElemOp, tiles: &[&Tile], ty: &Type, from: DType) -> Result<Tile, String> {
-        let dtype = if ty.dtype == DType::Bool { from } else { ty.dtype };
+        // The result type does not say how wide the operands of comparisons and of bit counts are.
+        let dtype = if ty.dtype == DType::Bool || op.typing() == Typing::Bits { from } else { ty.dtype };
         let mut result = self.map(tiles, ty, |x| elem(op, x, dtype))?;
         if op == ElemOp::Select && !result.undefined.is_empty() {
             // Only the operand that is chosen counts.

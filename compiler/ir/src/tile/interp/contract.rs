@@ -21,7 +21,8 @@ pub(super) fn mma(
     let (out_a, out_b) = (places(&ty.axes, &a.axes, kernel), places(&ty.axes, &b.axes, kernel));
     let (sum_a, sum_b) = (places(over, &a.axes, kernel), places(over, &b.axes, kernel));
     let offsets = || sum_a.iter().zip(&sum_b);
-    let round = |x: f64| if precision == Precision::F32 { round_float(x, DType::F32) } else { x };
+    let narrow = precision == Precision::F32 && ty.dtype == DType::F32;
+    let round = |x: f64| if narrow { round_float(x, DType::F32) } else { x };
     let data = match (&a.data, &b.data) {
         (Data::Float(x), Data::Float(y)) => {
             let start = |at: usize| match acc.map(|t| &t.data) {

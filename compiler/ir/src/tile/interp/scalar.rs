@@ -135,6 +135,7 @@ fn int(op: ElemOp, x: &[i64], dtype: DType) -> Option<Scalar> {
         ElemOp::Abs => a.wrapping_abs(),
         ElemOp::Sign => a.signum(),
         ElemOp::Relu => a.max(0),
+        ElemOp::Popcount if bits < 64 => i64::from((a & ((1 << bits) - 1)).count_ones()),
         ElemOp::Popcount => i64::from(a.count_ones()),
         ElemOp::BitLength => bit_length(a),
         ElemOp::BitAnd => a & b,
