@@ -18,6 +18,7 @@ pub mod builder;
 #[cfg(feature = "interp")]
 pub mod interp;
 mod op;
+pub mod ranges;
 pub mod sizes;
 pub mod text;
 pub mod typing;
