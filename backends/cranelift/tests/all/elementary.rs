@@ -214,3 +214,41 @@ fn powers_angles_and_remainders_agree_with_the_library() {
     check_pairs(ElemOp::Atan2, f64::atan2, 3.0);
     check_pairs(ElemOp::Rem, |a, b| a % b, 0.5);
 }
+
+/// The error of an f64 result relative to the exact one, in units of 2^-52; results that vanish or overflow must do so alike.
+fn error_in_f64(got: f64, exact: f64) -> f64 {
+    let alike = got == exact || (got.is_nan() && exact.is_nan());
+    let vanishes = exact.abs() < 4.0 * f64::MIN_POSITIVE && got.abs() < 4.0 * f64::MIN_POSITIVE;
+    if alike || vanishes { 0.0 } else { ((got - exact) / exact).abs() / f64::EPSILON }
+}
+
+#[test]
+fn functions_of_f64_are_nearly_exact() {
+    let compiler = Compiler::host().expect("a known processor");
+    let (ty, count) = (Type::vector(Elem::F64, 4), 1 << 14);
+    let mut random = Random(3);
+    let inputs: Vec<u64> = (0..count).map(|_| random.bits(Elem::F64)).collect();
+    let in_f64 = [
+        ElemOp::Exp,
+        ElemOp::Exp2,
+        ElemOp::Expm1,
+        ElemOp::Log,
+        ElemOp::Log2,
+        ElemOp::Log1p,
+        ElemOp::Rsqrt,
+        ElemOp::Tanh,
+        ElemOp::Sigmoid,
+        ElemOp::Softplus,
+    ];
+    for case in CASES.iter().filter(|case| in_f64.contains(&case.op)) {
+        let mapped = Mapped::new(&compiler, case.op, ty, 1);
+        let mut buffers = [Buffer::of(Elem::F64, &inputs), Buffer::room(Elem::F64, count)];
+        run_code(&mapped.code, &mut buffers, &[], (0, (count / mapped.lanes) as u64));
+        let outputs = buffers[1].bytes.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0.0, f64::from_le_bytes));
+        for (bits, y) in inputs.iter().zip(outputs) {
+            let x = f64::from_bits(*bits);
+            let error = error_in_f64(y, (case.exact)(x));
+            assert!(error <= 6.0, "{}({x:e}) is {y:e}, off by {error}", case.op);
+        }
+    }
+}
