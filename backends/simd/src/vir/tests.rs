@@ -128,7 +128,8 @@ fn tidying_shares_moves_and_folds() {
     let value = b.load(Type::F32, Address::indexed(base, bytes, 1));
     let scaled = b.sint_to_float(sum, Elem::F32);
     let value = b.mul(value, scaled);
-    b.store(value, Address::indexed(base, iv, 4));
+    let shifted = b.add(base, eight);
+    b.store(value, Address::indexed(shifted, iv, 4));
     b.end_for(&[]);
     let tidied = tidy(&b.finish().expect("well formed"));
     assert_eq!(verify(&tidied), Ok(()));
@@ -141,7 +142,7 @@ fn tidying_shares_moves_and_folds() {
     params %8: i64
     %9: f32 = load %4, %8 [4, 32]
     %10: f32 = mul %9, %7
-    store %10, %4, %8 [4, 0]
+    store %10, %4, %8 [4, 8]
   }",
     );
     let expected = expected.replacen("params", "  params", 1);
