@@ -1,3 +1,4 @@
 //! Tests of both IRs through their public faces: text, verifier, interpreter.
 
+mod graph;
 mod tile;
