@@ -315,7 +315,7 @@ def conversions():
         {"N": len(values)},
         {"x": tensor("f32", shape, values)},
         {"y": tensor("bf16", shape, [bf16(x) for x in values])},
-        0.0,
+        1e-12,
     )
     case(
         "bf16/a typed let rounds",

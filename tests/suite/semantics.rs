@@ -2,12 +2,14 @@
 //!
 //! In: the cases of `tests/reference/semantics.json`. Out: one failure that lists every case and what went wrong.
 
+use crate::engines::{Dense, Elements, Engine, Tensors};
 use proc_macro2::TokenStream;
+use sawmill_ir::dtype::DType;
 use sawmill_ir::graph::{Function, Module, text, verify};
 use sawmill_passes::link::{Bindings, link};
 use sawmill_syntax::check::{Items, check_file};
 use sawmill_syntax::parse::parse_file;
-use sawmill_tests::semantics::{Case, cases};
+use sawmill_tests::semantics::{Case, Tensor, cases, float_difference};
 use std::str::FromStr;
 
 /// The program as graph IR, as lowered.
@@ -31,8 +33,11 @@ pub(crate) fn linked(case: &Case) -> Result<Function, String> {
     let function = module.function("f").ok_or("there is no function `f`")?;
     let tensors = function.tensors.values();
     let arguments = tensors.filter(|tensor| matches!(tensor.kind, sawmill_ir::graph::TensorKind::Input(_)));
+    let is_const = |name: &String| {
+        function.dims.values().any(|dim| dim.name == *name && matches!(dim.kind, sawmill_ir::graph::DimKind::Const(_)))
+    };
     let bindings = Bindings {
-        dims: case.dims.iter().map(|(name, size)| (name.clone(), *size)).collect(),
+        dims: case.dims.iter().filter(|(name, _)| is_const(name)).map(|(name, size)| (name.clone(), *size)).collect(),
         defaults: arguments.map(|tensor| tensor.name.clone()).filter(|name| !case.inputs.contains_key(name)).collect(),
         ..Bindings::default()
     };
@@ -60,4 +65,83 @@ fn programs_lower_and_their_text_round_trips() {
         let again = text::parse_function(&printed).map_err(|error| format!("{error}\n{printed}"))?;
         if text::print_function(&again) == printed { Ok(()) } else { Err("the print does not round-trip".into()) }
     });
+}
+
+fn dense(tensor: &Tensor) -> Dense {
+    let data =
+        if tensor.is_float() { Elements::Floats(tensor.floats.clone()) } else { Elements::Ints(tensor.ints.clone()) };
+    let dtype = DType::from_text(&tensor.dtype).expect("an element type");
+    Dense { dtype, shape: tensor.shape.clone(), data }
+}
+
+/// What differs from the expectation.
+fn difference(expected: &Tensor, found: &Dense, tolerance: f64) -> Option<String> {
+    if found.shape != expected.shape || found.dtype.text() != expected.dtype {
+        return Some(format!("is {}{:?} instead of {}{:?}", found.dtype, found.shape, expected.dtype, expected.shape));
+    }
+    match &found.data {
+        Elements::Floats(floats) => float_difference(&expected.floats, floats, tolerance),
+        Elements::Ints(ints) => {
+            let at = expected.ints.iter().zip(ints).position(|(wanted, got)| wanted != got)?;
+            Some(format!("element {at} is {} instead of {}", ints[at], expected.ints[at]))
+        }
+    }
+}
+
+fn run(case: &Case, engine: Engine) -> Result<(), String> {
+    let inputs: Tensors = case.inputs.iter().map(|(name, tensor)| (name.clone(), dense(tensor))).collect();
+    let outputs = engine.run(&linked(case)?, &case.dims, &inputs)?;
+    for (name, expected) in &case.outputs {
+        let found = outputs.get(name).ok_or_else(|| format!("there is no output `{name}`"))?;
+        if let Some(what) = difference(expected, found, case.tolerance) {
+            return Err(format!("`{name}`: {what}"));
+        }
+    }
+    Ok(())
+}
+
+/// Cases that a stage refuses with a reason, from the stage on. The list is exact: what is built leaves it.
+const REFUSED: &[(Engine, &str)] = &[
+    (Engine::Normal, "reduce/first and last"),
+    (Engine::Tiles, "reduce/argmax and argmin take the lower index at a tie"),
+    (Engine::Cranelift, "program/four-bit weights by their equation"),
+];
+
+fn is_refused(case: &Case, engine: Engine) -> bool {
+    let order = |engine: Engine| Engine::ALL.iter().position(|other| *other == engine);
+    REFUSED.iter().any(|(from, name)| *name == case.name && order(*from) <= order(engine))
+}
+
+/// Runs every case; a refusal counts as right where it is listed, and nowhere else.
+fn suite(engine: Engine) {
+    each(|case| match (run(case, engine), is_refused(case, engine)) {
+        (Err(what), true) if what.starts_with("unsupported:") => Ok(()),
+        (Ok(()), true) => Err("is no longer refused: take it off the list".into()),
+        (result, _) => result,
+    });
+}
+
+#[test]
+fn meaning() {
+    suite(Engine::Meaning);
+}
+
+#[test]
+fn normal_form() {
+    suite(Engine::Normal);
+}
+
+#[test]
+fn plan() {
+    suite(Engine::Plan);
+}
+
+#[test]
+fn tiles() {
+    suite(Engine::Tiles);
+}
+
+#[test]
+fn cranelift() {
+    suite(Engine::Cranelift);
 }

@@ -1,0 +1,305 @@
+//! Every way to run a function, behind one signature.
+//!
+//! In: a linked function, the value of every dim, arguments. Out: its outputs, or what went wrong in words.
+//! An engine is a stage of the pipeline made runnable: the graph interpreter on the function as linked (the meaning of the
+//! language), on its normal form and on its plan; the tile interpreter on what the plan lowers to; machine code.
+
+use sawmill_cranelift::Cranelift;
+use sawmill_ir::backend::{Backend, Call, CompileError, RunError, Slot, Workers};
+use sawmill_ir::dtype::{DType, Kind};
+use sawmill_ir::graph::interp::{self, Inputs, Options, Value};
+use sawmill_ir::graph::verify::verify_linked;
+use sawmill_ir::graph::{self, Function};
+use sawmill_ir::index::{Atom, Index};
+use sawmill_ir::target::Target;
+use sawmill_ir::tile::interp::{Array, Data, Precision};
+use sawmill_ir::tile::{self, BufferKind, Module};
+use sawmill_passes::{lower, normalise, optimise};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Workers of the machine-code engine.
+const WORKERS: u32 = 2;
+
+/// A dense tensor, as any engine takes and gives it. Integers and truth values are exact in f64 up to 53 bits, so they
+/// are kept apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Dense {
+    pub(crate) dtype: DType,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Elements,
+}
+
+/// The elements of a tensor, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Elements {
+    Floats(Vec<f64>),
+    Ints(Vec<i64>),
+}
+
+/// Tensors by name.
+pub(crate) type Tensors = BTreeMap<String, Dense>;
+/// Values of dims by name.
+pub(crate) type Dims = BTreeMap<String, i64>;
+
+/// A way to run a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// The graph interpreter: the meaning.
+    Meaning,
+    /// The graph interpreter on the normal form.
+    Normal,
+    /// The graph interpreter on the optimised plan.
+    Plan,
+    /// The tile interpreter on the lowered plan, in f64.
+    Tiles,
+    /// Machine code by Cranelift.
+    Cranelift,
+}
+
+impl Engine {
+    /// Every engine.
+    pub(crate) const ALL: [Self; 5] = [Self::Meaning, Self::Normal, Self::Plan, Self::Tiles, Self::Cranelift];
+
+    /// Runs `function`. An error that begins with `unsupported:` is a refusal with a reason.
+    pub(crate) fn run(self, function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+        match self {
+            Self::Meaning => run_graph(function, dims, inputs),
+            Self::Normal => run_graph(&normal(function)?, dims, inputs),
+            Self::Plan => run_graph(&plan(function)?, dims, inputs),
+            Self::Tiles => run_tiles(&tiles(function)?, dims, inputs),
+            Self::Cranelift => run_machine(&tiles(function)?, dims, inputs),
+        }
+    }
+}
+
+fn target() -> Target {
+    Target::cpu128(WORKERS, true)
+}
+
+fn failed(stage: &str, error: CompileError) -> String {
+    match error {
+        CompileError::Bug { message, text } => format!("{stage}: {message}\n{text}"),
+        CompileError::Unsupported(what) => format!("unsupported: {stage}: {what}"),
+    }
+}
+
+fn checked(stage: &str, function: Function) -> Result<Function, String> {
+    match verify_linked(&function) {
+        Ok(()) => Ok(function),
+        Err(errors) => Err(format!("{stage} does not verify: {}\n{}", errors[0], graph::text::print_function(&function))),
+    }
+}
+
+/// The normal form, verified.
+pub(crate) fn normal(function: &Function) -> Result<Function, String> {
+    checked("the normal form", normalise(function).map_err(|error| failed("normalise", error))?)
+}
+
+/// The optimised plan, verified.
+pub(crate) fn plan(function: &Function) -> Result<Function, String> {
+    checked("the plan", optimise(&normal(function)?, &target()).map_err(|error| failed("optimise", error))?)
+}
+
+/// The tiles that the plan lowers to, verified.
+pub(crate) fn tiles(function: &Function) -> Result<Module, String> {
+    let module = lower(&plan(function)?, &target()).map_err(|error| failed("lower", error))?;
+    match tile::verify::verify(&module) {
+        Ok(()) => Ok(module),
+        Err(errors) => Err(format!("the tiles do not verify: {errors:?}\n{}", tile::text::print(&module))),
+    }
+}
+
+fn run_graph(function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+    let arguments: Result<Inputs, String> =
+        inputs.iter().map(|(name, tensor)| Ok((name.clone(), Arc::new(tensor.value()?)))).collect();
+    let outcome = interp::run(function, dims, &arguments?, Options::default());
+    let outcome = outcome.map_err(|error| format!("{error}\n{}", graph::text::print_function(function)))?;
+    Ok(outcome.outputs.iter().map(|(name, value)| (name.clone(), Dense::of(value))).collect())
+}
+
+impl Dense {
+    fn value(&self) -> Result<Value, String> {
+        match &self.data {
+            Elements::Floats(data) => Value::floats(self.dtype, self.shape.clone(), data),
+            Elements::Ints(data) if self.dtype == DType::Bool => {
+                let bools = data.iter().map(|element| *element != 0).collect();
+                Value::new(self.dtype, self.shape.clone(), interp::Data::Bool(bools))
+            }
+            Elements::Ints(data) => Value::ints(self.dtype, self.shape.clone(), data),
+        }
+    }
+
+    fn of(value: &Value) -> Self {
+        let data = if value.dtype.kind() == Kind::Float {
+            Elements::Floats(value.to_floats())
+        } else {
+            Elements::Ints(value.to_ints())
+        };
+        Self { dtype: value.dtype, shape: value.shape.clone(), data }
+    }
+
+    fn array(&self) -> Option<Array> {
+        match &self.data {
+            Elements::Floats(data) => Array::floats(self.dtype, self.shape.clone(), data),
+            Elements::Ints(data) if self.dtype == DType::Bool => {
+                Array::bools(self.shape.clone(), &data.iter().map(|element| *element != 0).collect::<Vec<_>>())
+            }
+            Elements::Ints(data) => Array::ints(self.dtype, self.shape.clone(), data),
+        }
+    }
+
+    fn of_array(array: &Array) -> Self {
+        let data = match &array.data {
+            Data::Float(data) => Elements::Floats(data.clone()),
+            Data::Int(data) => Elements::Ints(data.clone()),
+            Data::Bool(data) => Elements::Ints(data.iter().map(|element| i64::from(*element)).collect()),
+        };
+        Self { dtype: array.dtype, shape: array.shape.clone(), data }
+    }
+
+    /// The elements as they lie in memory.
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        let bytes: Vec<Vec<u8>> = match (&self.data, self.dtype) {
+            (Elements::Floats(data), DType::F64) => data.iter().map(|x| x.to_le_bytes().to_vec()).collect(),
+            (Elements::Floats(data), DType::F32) => data.iter().map(|x| (*x as f32).to_le_bytes().to_vec()).collect(),
+            (Elements::Floats(data), DType::F16) => {
+                data.iter().map(|x| half::f16::from_f64(*x).to_le_bytes().to_vec()).collect()
+            }
+            (Elements::Floats(data), DType::BF16) => {
+                data.iter().map(|x| half::bf16::from_f64(*x).to_le_bytes().to_vec()).collect()
+            }
+            (Elements::Ints(data), dtype) if dtype.bits() >= 8 => {
+                let width = dtype.bits() as usize / 8;
+                data.iter().map(|x| x.to_le_bytes()[..width].to_vec()).collect()
+            }
+            (_, dtype) => return Err(format!("unsupported: {dtype} has no bytes of its own")),
+        };
+        Ok(bytes.concat())
+    }
+
+    /// Reads what machine code wrote.
+    fn of_bytes(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self::of(&Value::from_bytes(dtype, shape, bytes)?))
+    }
+}
+
+/// The value of every dim of a module; variables of plan loops are 0.
+fn module_dims(module: &Module, dims: &Dims, inputs: &Tensors) -> Vec<i64> {
+    let scalar = |name: &str| match inputs.get(name).map(|tensor| &tensor.data) {
+        Some(Elements::Ints(data)) => data.first().copied(),
+        _ => None,
+    };
+    module.dims.values().map(|name| dims.get(name).copied().or_else(|| scalar(name)).unwrap_or(0)).collect()
+}
+
+fn shape_of(shape: &[Index], dims: &[i64]) -> Result<Vec<usize>, String> {
+    let value = |atom: &Atom, _: &[i64]| match atom {
+        Atom::Dim(dim) => dims.get(sawmill_ir::entity::Entity::index(*dim)).copied(),
+        _ => None,
+    };
+    let size = |size: &Index| size.eval(&mut |atom, args| value(atom, args)).and_then(|size| usize::try_from(size).ok());
+    shape.iter().map(|index| size(index).ok_or_else(|| format!("the size {index:?} has no value"))).collect()
+}
+
+fn run_tiles(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+    let values = module_dims(module, dims, inputs);
+    let mut buffers = Vec::new();
+    for buffer in module.buffers.values() {
+        buffers.push(match buffer.kind {
+            BufferKind::Input { .. } => {
+                let given = inputs.get(&buffer.name).and_then(Dense::array);
+                vec![given.ok_or_else(|| format!("the tiles take `{}`, which is no argument", buffer.name))?]
+            }
+            _ => Vec::new(),
+        });
+    }
+    tile::interp::run(module, &values, &mut buffers, Precision::F64)
+        .map_err(|error| format!("{error}\n{}", tile::text::print(module)))?;
+    let mut outputs = Tensors::new();
+    for (buffer, arrays) in module.buffers.values().zip(&buffers) {
+        if buffer.kind == BufferKind::Output {
+            let array = arrays.first().ok_or_else(|| format!("`{}` was not given back", buffer.name))?;
+            outputs.insert(buffer.name.clone(), Dense::of_array(array));
+        }
+    }
+    Ok(outputs)
+}
+
+/// Threads that share the items of a run in strides.
+struct Threads;
+
+impl Workers for Threads {
+    fn count(&self) -> usize {
+        WORKERS as usize
+    }
+
+    fn run(&self, items: usize, work: &(dyn Fn(usize, usize) + Sync)) -> Result<(), RunError> {
+        std::thread::scope(|scope| {
+            for worker in 0..self.count() {
+                scope.spawn(move || (worker..items).step_by(WORKERS as usize).for_each(|item| work(worker, item)));
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Byte distances of a dense row-major tensor.
+fn strides(dtype: DType, shape: &[usize]) -> Vec<i64> {
+    let mut distance = i64::from(dtype.bits() / 8);
+    let mut strides: Vec<i64> = shape
+        .iter()
+        .rev()
+        .map(|size| {
+            let stride = distance;
+            distance *= (*size).max(1) as i64;
+            stride
+        })
+        .collect();
+    strides.reverse();
+    strides
+}
+
+fn run_machine(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+    let backend = Cranelift::host(WORKERS).map_err(|error| failed("Cranelift", error))?;
+    let artifact = backend.compile(module).map_err(|error| failed("Cranelift", error))?;
+    let program = backend.load(module, &artifact).map_err(|error| failed("Cranelift", error))?;
+    let values = module_dims(module, dims, inputs);
+    let mut memory = Vec::new();
+    for buffer in module.buffers.values() {
+        if buffer.kind == BufferKind::Temp {
+            memory.push((Vec::new(), Vec::new()));
+            continue;
+        }
+        let shape = shape_of(&buffer.shape, &values)?;
+        let bytes = match inputs.get(&buffer.name) {
+            Some(tensor) => tensor.bytes()?,
+            // A pattern that shows elements that were never written.
+            None => vec![0x5a; shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8],
+        };
+        memory.push((shape, bytes));
+    }
+    let slots: Vec<Vec<Slot>> = module
+        .buffers
+        .values()
+        .zip(&mut memory)
+        .map(|(buffer, (shape, bytes))| {
+            if buffer.kind == BufferKind::Temp {
+                return Vec::new();
+            }
+            let strides = strides(buffer.dtype, shape);
+            let shape = shape.iter().map(|size| *size as i64).collect();
+            vec![Slot { address: bytes.as_mut_ptr(), dtype: buffer.dtype, shape, strides }]
+        })
+        .collect();
+    program
+        .run(&mut Call { dims: &values, buffers: &slots, workers: &Threads })
+        .map_err(|error| format!("the run failed: {error}"))?;
+    let mut outputs = Tensors::new();
+    for (buffer, (shape, bytes)) in module.buffers.values().zip(memory) {
+        if buffer.kind == BufferKind::Output {
+            outputs.insert(buffer.name.clone(), Dense::of_bytes(buffer.dtype, shape, &bytes)?);
+        }
+    }
+    Ok(outputs)
+}
