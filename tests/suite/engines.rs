@@ -87,7 +87,9 @@ fn failed(stage: &str, error: CompileError) -> String {
 fn checked(stage: &str, function: Function) -> Result<Function, String> {
     match verify_linked(&function) {
         Ok(()) => Ok(function),
-        Err(errors) => Err(format!("{stage} does not verify: {}\n{}", errors[0], graph::text::print_function(&function))),
+        Err(errors) => {
+            Err(format!("{stage} does not verify: {}\n{}", errors[0], graph::text::print_function(&function)))
+        }
     }
 }
 
@@ -198,7 +200,8 @@ fn shape_of(shape: &[Index], dims: &[i64]) -> Result<Vec<usize>, String> {
         Atom::Dim(dim) => dims.get(sawmill_ir::entity::Entity::index(*dim)).copied(),
         _ => None,
     };
-    let size = |size: &Index| size.eval(&mut |atom, args| value(atom, args)).and_then(|size| usize::try_from(size).ok());
+    let size =
+        |size: &Index| size.eval(&mut |atom, args| value(atom, args)).and_then(|size| usize::try_from(size).ok());
     shape.iter().map(|index| size(index).ok_or_else(|| format!("the size {index:?} has no value"))).collect()
 }
 

@@ -51,11 +51,13 @@ impl Emit<'_> {
     /// A summed value repeated over the summed axes that it does not depend on; what several equal elements do not change is
     /// left alone.
     fn repeated(&mut self, x: Value, op: ReduceOp, over: &[tile::AxisId]) -> Lowered<Value> {
+        if matches!(op, ReduceOp::Sum | ReduceOp::Prod) { self.spread(x, over) } else { Ok(x) }
+    }
+
+    /// A value repeated over the axes that it lacks.
+    fn spread(&mut self, x: Value, axes: &[tile::AxisId]) -> Lowered<Value> {
         let mut x = x;
-        if !matches!(op, ReduceOp::Sum | ReduceOp::Prod) {
-            return Ok(x);
-        }
-        for axis in over {
+        for axis in axes {
             if !self.b.type_of(x).axes.contains(axis) {
                 let zero = self.int(0)?;
                 let at = self.b.coord(*axis, zero)?;
@@ -100,7 +102,17 @@ impl Emit<'_> {
             [flag] => *flag,
             flags => self.elem(ElemOp::Or, flags)?,
         };
-        self.either(flag, |e| e.select_in(x, &what, identity), |_| Ok(x))
+        // A condition may have axes that the element lacks; both branches have those of the result.
+        let axes: Vec<tile::AxisId> = what.iter().flat_map(|excluded| self.axes_of(excluded)).collect();
+        self.either(flag, |e| e.select_in(x, &what, identity), |e| e.spread(x, &axes))
+    }
+
+    /// The tile axes that an exclusion depends on.
+    fn axes_of(&self, excluded: &Excluded) -> Vec<tile::AxisId> {
+        match excluded {
+            Excluded::Past(axis) => self.tile_axes(&BTreeSet::from([*axis])),
+            Excluded::Unless(condition) => self.tile_axes(&self.program.facts.get(*condition).axes),
+        }
     }
 
     fn select_in(&mut self, x: Value, out: &[Excluded], identity: Value) -> Lowered<Value> {
