@@ -13,14 +13,17 @@
 //! |---|---|
 //! | recip | 0.5 |
 //! | pow | 0.51 |
-//! | exp, exp2, log | 1 |
-//! | expm1, elu, log2, rsqrt, erf, sin, cos | 1.5 |
-//! | log1p, tanh, sigmoid, softplus, logsigmoid | 2 |
-//! | silu | 2.5 |
-//! | tan, atan2 | 3 |
+//! | log | 1 |
+//! | exp, exp2 | 1.1 (found: exp 1.009) |
+//! | expm1, elu, rsqrt, erf | 1.5 |
+//! | log2, sin, cos | 2 |
+//! | log1p, tanh, sigmoid, silu, softplus, logsigmoid | 2.5 (found: tanh 2.419, silu 2.443) |
+//! | atan2 | 3 |
+//! | tan | 3.5 |
 //! | gelu | 2 ulp of x / 2: its negative tail is what cancellation leaves |
 //!
-//! NaN gives NaN, an overflow gives infinity, a result below the least normal number may be flushed to 0.
+//! Found: over all inputs between magnitudes 2^-30 and 92; the rest is a sample in every run of the tests, and all of it in
+//! an ignored one. NaN gives NaN, an overflow gives infinity, a result below the least normal number may be flushed to 0.
 
 mod erf;
 mod exp;

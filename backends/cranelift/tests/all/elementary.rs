@@ -27,24 +27,24 @@ struct Case {
 const NORMAL: f64 = f32::MIN_POSITIVE as f64;
 
 const CASES: [Case; 19] = [
-    Case { op: ElemOp::Exp, exact: f64::exp, ulp: 1.0, floor: 2.0 * NORMAL },
-    Case { op: ElemOp::Exp2, exact: f64::exp2, ulp: 1.0, floor: 2.0 * NORMAL },
+    Case { op: ElemOp::Exp, exact: f64::exp, ulp: 1.1, floor: 2.0 * NORMAL },
+    Case { op: ElemOp::Exp2, exact: f64::exp2, ulp: 1.1, floor: 2.0 * NORMAL },
     Case { op: ElemOp::Expm1, exact: f64::exp_m1, ulp: 1.5, floor: NORMAL },
     Case { op: ElemOp::Log, exact: f64::ln, ulp: 1.0, floor: NORMAL },
-    Case { op: ElemOp::Log2, exact: f64::log2, ulp: 1.5, floor: NORMAL },
-    Case { op: ElemOp::Log1p, exact: f64::ln_1p, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Log2, exact: f64::log2, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Log1p, exact: f64::ln_1p, ulp: 2.5, floor: NORMAL },
     Case { op: ElemOp::Rsqrt, exact: |x| 1.0 / x.sqrt(), ulp: 1.5, floor: NORMAL },
     Case { op: ElemOp::Recip, exact: |x| 1.0 / x, ulp: 0.5, floor: NORMAL },
-    Case { op: ElemOp::Tanh, exact: f64::tanh, ulp: 2.0, floor: NORMAL },
-    Case { op: ElemOp::Sigmoid, exact: |x| 1.0 / (1.0 + (-x).exp()), ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Tanh, exact: f64::tanh, ulp: 2.5, floor: NORMAL },
+    Case { op: ElemOp::Sigmoid, exact: |x| 1.0 / (1.0 + (-x).exp()), ulp: 2.5, floor: NORMAL },
     Case { op: ElemOp::Silu, exact: |x| x / (1.0 + (-x).exp()), ulp: 2.5, floor: 5e-37 },
-    Case { op: ElemOp::Softplus, exact: softplus, ulp: 2.0, floor: 2.0 * NORMAL },
-    Case { op: ElemOp::LogSigmoid, exact: |x| -softplus(-x), ulp: 2.0, floor: 2.0 * NORMAL },
+    Case { op: ElemOp::Softplus, exact: softplus, ulp: 2.5, floor: 2.0 * NORMAL },
+    Case { op: ElemOp::LogSigmoid, exact: |x| -softplus(-x), ulp: 2.5, floor: 2.0 * NORMAL },
     Case { op: ElemOp::Elu, exact: |x| if x > 0.0 { x } else { x.exp_m1() }, ulp: 1.5, floor: NORMAL },
     Case { op: ElemOp::Erf, exact: |x| erf(x), ulp: 1.5, floor: NORMAL },
-    Case { op: ElemOp::Sin, exact: f64::sin, ulp: 1.5, floor: NORMAL },
-    Case { op: ElemOp::Cos, exact: f64::cos, ulp: 1.5, floor: NORMAL },
-    Case { op: ElemOp::Tan, exact: f64::tan, ulp: 3.0, floor: NORMAL },
+    Case { op: ElemOp::Sin, exact: f64::sin, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Cos, exact: f64::cos, ulp: 2.0, floor: NORMAL },
+    Case { op: ElemOp::Tan, exact: f64::tan, ulp: 3.5, floor: NORMAL },
     Case { op: ElemOp::Sign, exact: |x| if x == 0.0 { x } else { x.signum() }, ulp: 0.0, floor: 0.0 },
 ];
 
@@ -80,8 +80,9 @@ impl Mapped {
 
     /// Applies the function to as many operands as there are lanes in whole vectors.
     fn run(&self, operands: &[&[f32]]) -> Vec<f32> {
-        let bits = |values: &[f32]| values.iter().map(|value| u64::from(value.to_bits())).collect::<Vec<u64>>();
-        let mut buffers: Vec<Buffer> = operands.iter().map(|values| Buffer::of(Elem::F32, &bits(values))).collect();
+        let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let buffer = |values: &&[f32]| Buffer { elem: Elem::F32, bytes: bytes(values) };
+        let mut buffers: Vec<Buffer> = operands.iter().map(buffer).collect();
         let count = operands[0].len();
         buffers.push(Buffer::room(Elem::F32, count));
         run_code(&self.code, &mut buffers, &[], (0, (count / self.lanes) as u64));
@@ -109,11 +110,10 @@ fn error_in_ulp(got: f32, exact: f64, floor: f64) -> f64 {
     (got - exact).abs() / 2f64.powi(exponent.min(127) - 23)
 }
 
-/// The greatest error over inputs `start`, `start + step`, .. of all bit patterns, and where.
-fn greatest_error(mapped: &Mapped, case: &Case, start: u32, step: usize) -> (f64, f32) {
+/// The greatest error over every `step`-th of all bit patterns, and where.
+fn greatest_error(mapped: &Mapped, case: &Case, step: usize) -> (f64, f32) {
     let mut worst = (0.0, 0.0);
-    let patterns: Box<dyn Iterator<Item = u32>> = Box::new((start..=u32::MAX).step_by(step));
-    let mut patterns = patterns.peekable();
+    let mut patterns = (0..=u32::MAX).step_by(step).peekable();
     while patterns.peek().is_some() {
         let mut inputs: Vec<f32> = patterns.by_ref().take(1 << 16).map(f32::from_bits).collect();
         inputs.resize(inputs.len().next_multiple_of(mapped.lanes), 0.0);
@@ -140,7 +140,7 @@ fn check(case: &Case, ty: Type, step: usize) -> Result<(), String> {
         true => &Case { exact: limited(case.op), ..*case },
         false => case,
     };
-    let (error, x) = greatest_error(&mapped, case, 0, step);
+    let (error, x) = greatest_error(&mapped, case, step);
     println!("{}: {error:.3} ulp at {x:e}", case.op);
     if error <= case.ulp {
         return Ok(());
@@ -171,9 +171,9 @@ fn functions_of_f32_stay_within_their_bounds_on_a_sample() {
 #[ignore = "all f32 inputs take minutes"]
 fn functions_of_f32_stay_within_their_bounds_on_all_inputs() {
     let chosen = [ElemOp::Exp, ElemOp::Tanh, ElemOp::Silu];
-    for case in CASES.iter().filter(|case| chosen.contains(&case.op)) {
-        check(case, Type::vector(Elem::F32, 16), 1).unwrap_or_else(|error| panic!("{error}"));
-    }
+    let cases = CASES.iter().filter(|case| chosen.contains(&case.op));
+    let failures: Vec<String> = cases.filter_map(|case| check(case, Type::vector(Elem::F32, 16), 1).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
