@@ -1,12 +1,13 @@
 //! Lowering of tile operations, each against the interpreter of tile IR, with extents that fill no vector.
 
-use crate::tiles::Case;
+use crate::tiles::{Case, Lay};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::Const;
 use sawmill_ir::index::Index;
 use sawmill_ir::tile::builder::{Built, KernelBuilder, Sub};
-use sawmill_ir::tile::{Access, AxisId, Kernel, MemId, Pad, Phase, Value};
+use sawmill_ir::tile::text::parse;
+use sawmill_ir::tile::{Access, AxisId, Kernel, MemId, Module, Pad, Phase, Value};
 
 pub(crate) const ZERO: Pad = Pad::Value(Const::Float(0));
 
@@ -279,4 +280,19 @@ fn packed_weights_times_a_vector() -> Built<()> {
         Case::new(&kernel, &[[1, 1], [16, 8], [9, 18]]).ints(0, 255).tolerance(1e-4).check();
     }
     Ok(())
+}
+
+/// A module that the optimiser made from softmax attention with a causal mask, grouped heads and the logarithm of the sums.
+pub(crate) fn softmax_sum() -> Module {
+    let text = include_str!("../../../../compiler/passes/tests/passes/lowering/softmax_sum.tile");
+    parse(text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn lowered_softmax_sums() {
+    for kernel in &softmax_sum().kernels {
+        let sizes = [[1, 4, 1, 1, 5, 64], [1, 4, 1, 3, 70, 64], [1, 4, 1, 66, 66, 64]];
+        let case = Case::new(kernel, &sizes).tolerance(2e-5);
+        Case { lays: vec![Lay::Gaps], ..case }.check();
+    }
 }

@@ -1,6 +1,6 @@
 //! Rates of lowered kernels on one core, to read: `cargo test -p sawmill-cranelift --test all speed -- --ignored --nocapture`.
 
-use crate::lowering::{packed_rows, product, scores};
+use crate::lowering::{packed_rows, product, scores, softmax_sum};
 use crate::tiles::{Image, Lay, arrays};
 use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_ir::target::Target;
@@ -39,7 +39,7 @@ fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
     let aligned = scratch.as_mut_ptr().align_offset(64);
     let (args, blocks) = image.arguments(kernel, dims);
     let mut best = f64::INFINITY;
-    for _ in 0..100 {
+    for _ in 0..20 {
         let start = on_cpu();
         // SAFETY: the same kernel is checked against the interpreter by the tests of this binary; arguments are as large as
         // its shapes say.
@@ -91,4 +91,15 @@ fn speed_of_packed_rows() -> Built<()> {
         println!("packed {bn}x{bb}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9);
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_softmax_sums() {
+    for kernel in &softmax_sum().kernels {
+        let queries: i64 = if kernel.name.contains("few") { 1 } else { 2048 };
+        let seconds = best(kernel, &[1, 8, 2, queries, 2048, 64]);
+        let pairs = if queries == 1 { 2048.0 } else { 2048.0 * 2049.0 / 2.0 };
+        println!("{}: {:.1} GFLOP/s", kernel.name, 8.0 * 4.0 * 64.0 * pairs / seconds / 1e9);
+    }
 }
