@@ -226,18 +226,14 @@ impl Structure {
         sides
     }
 
-    /// Whether a reduction that depends on `axis` holds one that does not: splitting the axis would repeat that one.
+    /// Whether a reduction that depends on `axis` holds one that does not: splitting the axis would repeat that one as often
+    /// as there are tiles. A component of a fold that holds no reduction costs less than the others by a tile's extent.
     fn repeats_inside(&self, work: &Work<'_>, axis: AxisId) -> bool {
         let depends = |t: TermId| work.facts.get(t).axes.contains(&axis);
-        self.binders.iter().filter(|b| depends(b.term)).any(|b| {
-            let term = &work.function.terms[b.term];
-            let elements =
-                if let Op::Fold { components, .. } = &term.op { &term.args[..components.len()] } else { &[] };
-            let fold = elements.iter().any(|a| !depends(*a));
-            fold || self
-                .binders
-                .iter()
-                .any(|inner| inner.nested && !depends(inner.term) && reaches(work.function, b.term, inner.term))
+        let outer = self.binders.iter().filter(|b| depends(b.term));
+        outer.into_iter().any(|b| {
+            let inner = self.binders.iter().filter(|i| i.nested && !depends(i.term));
+            inner.into_iter().any(|i| reaches(work.function, b.term, i.term))
         })
     }
 
