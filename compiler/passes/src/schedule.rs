@@ -102,9 +102,17 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let variant = work.axes.iter().find(|a| run_time(a) && reused.contains(a));
     let worthwhile = sides.len() > 1 && small.is_none();
     Schedule {
-        free: work.axes.iter().map(|a| (*a, roles.get(a).copied().unwrap_or(Role::Scalar))).collect(),
+        free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
         reduce: seen.reduce_tiles(work, &shape),
         small: variant.copied().filter(|_| worthwhile),
+    }
+}
+
+/// The role of an axis; a tile of one position is a scalar.
+fn role(roles: &BTreeMap<AxisId, Role>, axis: AxisId) -> Role {
+    match roles.get(&axis) {
+        None | Some(Role::Tile(1)) => Role::Scalar,
+        Some(role) => *role,
     }
 }
 

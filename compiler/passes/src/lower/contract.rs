@@ -167,9 +167,11 @@ impl Emit<'_> {
         if free_a.is_empty() && free_b.is_empty() {
             return None;
         }
+        let size =
+            |axes: &BTreeSet<tile::AxisId>| -> u64 { axes.iter().map(|x| u64::from(self.b.extent(*x))).product() };
         for (free, factor) in apart {
-            let a_takes = free.is_subset(free_a) || !free.is_subset(free_b);
-            if a_takes {
+            let grown = |group: &BTreeSet<tile::AxisId>| size(&group.union(&free).copied().collect());
+            if grown(free_a) <= grown(free_b) {
                 free_a.extend(free);
                 a.push(factor);
             } else {

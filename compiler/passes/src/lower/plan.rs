@@ -43,7 +43,7 @@ impl<'a> Planner<'a> {
         let program = Program {
             function,
             facts: Facts::of(function),
-            chains: split::chains(function),
+            chains: split::chains(function, i64::from(target.lanes(32))),
             loop_vars: BTreeMap::new(),
             stored: BTreeMap::new(),
             module,

@@ -1,14 +1,15 @@
 //! The quotients by which index maps look at an axis: `k / 32`, `k % 16`, `(k % 32) / 16` split k in units of 32 and 16.
 //!
 //! In: a function. Out: for each axis a chain of divisors, each dividing the one before; the axis is then tiled as one tile
-//! axis per link, and every such subscript is affine.
+//! axis per link, and every such subscript is affine. Units shorter than a vector are left out: cutting an axis so small would
+//! cost every other access its vectors, so what looks at single pairs is gathered.
 
 use sawmill_ir::graph::{Function, Op};
 use sawmill_ir::index::{Atom, AxisId, Index};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The chain of divisors of each axis that has one, the largest first.
-pub(crate) fn chains(function: &Function) -> BTreeMap<AxisId, Vec<i64>> {
+/// The chain of divisors of each axis that has one, the largest first; none is less than `least`.
+pub(crate) fn chains(function: &Function, least: i64) -> BTreeMap<AxisId, Vec<i64>> {
     let mut divisors: BTreeMap<AxisId, BTreeSet<i64>> = BTreeMap::new();
     for term in function.terms.values() {
         match &term.op {
@@ -17,7 +18,7 @@ pub(crate) fn chains(function: &Function) -> BTreeMap<AxisId, Vec<i64>> {
             _ => {}
         }
     }
-    divisors.into_iter().map(|(axis, all)| (axis, chain(&all))).filter(|(_, c)| !c.is_empty()).collect()
+    divisors.into_iter().map(|(axis, all)| (axis, chain(&all, least))).filter(|(_, c)| !c.is_empty()).collect()
 }
 
 fn collect(index: &Index, divisors: &mut BTreeMap<AxisId, BTreeSet<i64>>) {
@@ -43,9 +44,9 @@ fn split_axis(index: &Index, by: i64) -> Option<AxisId> {
 }
 
 /// The largest divisor and, below it, every one that divides the last one taken.
-fn chain(all: &BTreeSet<i64>) -> Vec<i64> {
+fn chain(all: &BTreeSet<i64>, least: i64) -> Vec<i64> {
     let mut chain: Vec<i64> = Vec::new();
-    for by in all.iter().rev() {
+    for by in all.iter().rev().take_while(|by| **by >= least) {
         if chain.last().is_none_or(|last| last % by == 0) {
             chain.push(*by);
         }

@@ -119,10 +119,8 @@ fn infinite_and_huge_scores() {
     }
 }
 
-#[test]
-fn packed_rows() {
-    let forms = forms(
-        "fn f<S, N, const K = 96>(
+/// A normalised row times packed rows.
+pub(crate) const PACKED: &str = "fn f<S, N, const K = 96>(
         x: f32[S, K], g: f32[K], d: f16[N, K / 32], m: f16[N, K / 32], q: u8[N, K / 32, 16],
     ) -> (y) {
         let r[i in S] = rsqrt(add(mean[k in K](mul(x[i, k], x[i, k])), 1e-5));
@@ -130,8 +128,11 @@ fn packed_rows() {
         let w[n in N, k in K] = add(m[n, k / 32], mul(d[n, k / 32],
             cast[f32](bitand(shr(q[n, k / 32, k % 16], cast[i32](#(4 * (k % 32 / 16)))), 15:i32))));
         let y[i in S, n in N] = sum[k in K](mul(h[i, k], w[n, k]));
-    }",
-    );
+    }";
+
+#[test]
+fn packed_rows() {
+    let forms = forms(PACKED);
     forms.agree_on(&[
         &[("S", 1), ("N", 1)],
         &[("S", 1), ("N", 37)],
@@ -173,4 +174,21 @@ fn caches_and_loops() {
     }",
     );
     forms.agree_on(&[&[("S", 1), ("P", 0)], &[("S", 5), ("P", 0)], &[("S", 1), ("P", 70)], &[("S", 9), ("P", 17)]]);
+}
+
+/// A small model of the llama family with packed weights, linked: as a call compiles it.
+#[test]
+fn a_whole_model() {
+    let forms = forms(include_str!("llama.fn"));
+    let weights = |name: &str, random: &mut super::differ::Random| {
+        let scale = name.ends_with(".d") || name.ends_with(".m");
+        match name {
+            "theta" => Some(10000.0),
+            "eps" => Some(1e-5),
+            _ => scale.then(|| random.unit() * 0.02),
+        }
+    };
+    for (s, p) in [(1, 0), (5, 0), (1, 70), (9, 17)] {
+        forms.agree_within(2e-3, &[("S", s), ("kv.len", p), ("L", 2)], &weights);
+    }
 }
