@@ -103,16 +103,10 @@ impl Emit<'_> {
             flags => self.elem(ElemOp::Or, flags)?,
         };
         // A condition may have axes that the element lacks; both branches have those of the result.
-        let axes: Vec<tile::AxisId> = what.iter().flat_map(|excluded| self.axes_of(excluded)).collect();
-        self.either(flag, |e| e.select_in(x, &what, identity), |e| e.spread(x, &axes))
-    }
-
-    /// The tile axes that an exclusion depends on.
-    fn axes_of(&self, excluded: &Excluded) -> Vec<tile::AxisId> {
-        match excluded {
-            Excluded::Past(axis) => self.tile_axes(&BTreeSet::from([*axis])),
-            Excluded::Unless(condition) => self.tile_axes(&self.program.facts.get(*condition).axes),
-        }
+        let then = self.region(|e| Ok(vec![e.select_in(x, &what, identity)?]))?;
+        let axes = then.yields.first().map_or(Vec::new(), |v| self.b.type_of(*v).axes.clone());
+        let otherwise = self.region(|e| Ok(vec![e.spread(x, &axes)?]))?;
+        Ok(self.b.choose(flag, then, otherwise)?[0])
     }
 
     fn select_in(&mut self, x: Value, out: &[Excluded], identity: Value) -> Lowered<Value> {

@@ -132,18 +132,6 @@ impl<'a> Emit<'a> {
         self.b.close_region(yields)
     }
 
-    /// `if condition { then } else { otherwise }`, of one value each.
-    pub(super) fn either(
-        &mut self,
-        condition: Value,
-        then: impl FnOnce(&mut Self) -> Lowered<Value>,
-        otherwise: impl FnOnce(&mut Self) -> Lowered<Value>,
-    ) -> Lowered<Value> {
-        let then = self.region(|e| then(e).map(|v| vec![v]))?;
-        let otherwise = self.region(|e| otherwise(e).map(|v| vec![v]))?;
-        Ok(self.b.choose(condition, then, otherwise)?[0])
-    }
-
     /// Under which placements the value of `terms` holds now; `None` if an axis is not placed.
     pub(super) fn stamp(&self, terms: &[TermId]) -> Option<Stamp> {
         let mut axes = Vec::new();
