@@ -74,9 +74,9 @@ impl<'a> Pass<'a> {
         let roots = block.roots.iter().zip(&dag.roots);
         let roots = roots.map(|(root, node)| PlannedRoot { tensor: root.tensor, node: *node, axes: root.axes.clone() });
         let plan =
-            BlockPlan { dag: &dag, axes: &block.axes, roots: roots.collect(), outer: block.outer.clone(), named };
+            BlockPlan { dag: &dag, axes: &block.axes, roots: roots.collect(), outer: block.outer.clone(), named, merged: true };
         let mut statements = emitter.block(plan);
-        for stmt in body {
+        for stmt in &self.ordered(body) {
             match stmt {
                 Stmt::Define(tensor) => statements.define(*tensor)?,
                 Stmt::Loop(steps) => {
@@ -90,6 +90,21 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(statements.finish())
+    }
+    /// The statements, of neighbouring definitions those over more axes first: a fold over more axes may serve one over fewer.
+    fn ordered(&self, body: &[Stmt]) -> Vec<Stmt> {
+        let rank = |stmt: &Stmt| match stmt {
+            Stmt::Define(tensor) => match &self.function.tensors[*tensor].kind {
+                TensorKind::Def { axes, .. } => Some(axes.len()),
+                _ => None,
+            },
+            Stmt::Loop(_) => None,
+        };
+        let mut ordered = body.to_vec();
+        for run in ordered.chunk_by_mut(|a, b| rank(a).is_some() && rank(b).is_some()) {
+            run.sort_by_key(|stmt| std::cmp::Reverse(rank(stmt)));
+        }
+        ordered
     }
     /// Both stages. The chosen terms, and names for those that were definitions.
     fn plan(&mut self, block: &mut Block) -> Result<(Dag, Names), CompileError> {

@@ -27,7 +27,7 @@ pub(super) struct Run<'a> {
     /// Outputs before they are rounded, if asked for.
     pub(super) exact: FxHashMap<TensorId, Arc<Value>>,
     pub(super) appended: Vec<Appended>,
-    programs: FxHashMap<TermId, Program>,
+    programs: FxHashMap<(TermId, Vec<AxisId>), Program>,
     free: Vec<BTreeSet<AxisId>>,
     /// Positions of the loops around, by axis.
     position: Vec<i64>,
@@ -191,14 +191,15 @@ impl<'a> Run<'a> {
     /// Evaluates a term over `axes`.
     fn fill(&mut self, id: TensorId, axes: &[AxisId], value: TermId) -> Done<Filled> {
         let function = self.function;
-        if !self.programs.contains_key(&value) {
+        let key = (value, axes.to_vec());
+        if !self.programs.contains_key(&key) {
             let (loops, block) = choose(function, &self.dims, &self.free, axes, value);
             let program = compile(function, &self.dims, value, loops, block);
-            self.programs.insert(value, program.map_err(|message| self.fault(id, message))?);
+            self.programs.insert(key.clone(), program.map_err(|message| self.fault(id, message))?);
         }
         let sizes =
             |axes: &[AxisId]| axes.iter().map(|a| self.size(id, &function.axes[*a].extent)).collect::<Done<Vec<_>>>();
-        let program = &self.programs[&value];
+        let program = &self.programs[&key];
         let (shape, loops, block) = (sizes(axes)?, sizes(&program.loops)?, sizes(&program.block)?);
         let count = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 40);
         let count = count.ok_or_else(|| self.fault(id, format!("the shape {shape:?} is too large")))?;

@@ -32,6 +32,8 @@ pub(crate) struct BlockPlan<'p> {
     pub(crate) outer: BTreeMap<AxisId, AxisId>,
     /// Names and orders of axes for terms that are stored.
     pub(crate) named: BTreeMap<usize, (String, Vec<AxisId>)>,
+    /// Whether passes over the same axes at one level become one fold.
+    pub(crate) merged: bool,
 }
 
 /// Where axes of terms go in the function that is written.

@@ -290,7 +290,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
         };
         let Some(asked) = components.last().copied() else { return Err(self.bug("a fold of nothing")) };
         let dtype = self.dtype(node);
-        let (fold, components) = if self.depends(node).is_disjoint(scope.bound) {
+        let (fold, components) = if self.block.plan.merged && self.depends(node).is_disjoint(scope.bound) {
             let level = self.level(node, AxisSet::EMPTY)?;
             self.pass(level, over)?
         } else {
