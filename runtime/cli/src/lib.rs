@@ -28,5 +28,6 @@ pub fn run(line: &CommandLine) -> Result<u8, Failure> {
     interrupt::listen()?;
     match &line.command {
         Command::Generate(args) => generate::command(args),
+        Command::Check(args) => check::command(args),
     }
 }

@@ -24,6 +24,14 @@ pub fn cache_directory() -> Option<PathBuf> {
     base.map(|base| base.join("sawmill"))
 }
 
+/// The directory of compiled kernels: `$SAWMILL_CACHE_DIR`, where empty means none, or one in [`cache_directory`].
+pub fn kernels_directory() -> Option<PathBuf> {
+    match std::env::var_os("SAWMILL_CACHE_DIR") {
+        Some(stated) => Some(PathBuf::from(stated)).filter(|path| !path.as_os_str().is_empty()),
+        None => cache_directory().map(|directory| directory.join("kernels")),
+    }
+}
+
 /// The file that holds [`MachineFigures`].
 pub fn figures_path() -> Option<PathBuf> {
     cache_directory().map(|directory| directory.join("machine.json"))

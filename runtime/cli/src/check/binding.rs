@@ -21,6 +21,8 @@ pub struct Given {
     pub inputs: BTreeMap<String, (Array, Option<Vec<String>>)>,
     /// Parameters.
     pub parameters: BTreeMap<String, Value>,
+    /// Sizes of the expected outputs, for dims that nothing else determines.
+    pub outputs: BTreeMap<String, Vec<usize>>,
 }
 
 /// Arguments by name, and what was left over.
@@ -109,7 +111,24 @@ pub fn bind(given: &Given, candidate: &Candidate) -> Result<Bound, BindingError>
             bound.unused.push(name.clone());
         }
     }
+    output_dims(given, signature, &mut bound);
     Ok(bound)
+}
+
+/// States the dims that are the size of an expected output and are mentioned by no argument that is given.
+fn output_dims(given: &Given, signature: &Signature, bound: &mut Bound) {
+    let given_arguments = signature.arguments.iter().filter(|argument| bound.arguments.contains_key(&argument.name));
+    let mentioned: Vec<&String> = given_arguments.flat_map(|argument| &argument.axes).collect();
+    let names = |text: &str, dim: &str| text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == dim);
+    for output in &signature.outputs {
+        let sizes = given.outputs.get(&output.name).filter(|sizes| sizes.len() == output.axes.len());
+        for (axis, size) in output.axes.iter().zip(sizes.into_iter().flatten()) {
+            let open = signature.dims.contains(axis) && !mentioned.iter().any(|text| names(text, axis));
+            if open {
+                bound.dims.entry(axis.clone()).or_insert(*size as u64);
+            }
+        }
+    }
 }
 
 /// What the fixture gives for an argument, in the argument's layout and type.
@@ -230,7 +249,7 @@ mod tests {
     use super::{BindingError, Bound, Given, bind, select};
     use crate::check::{
         array::{Array, Numbers},
-        signature::{Argument, Candidate, Element, Signature},
+        signature::{Argument, Candidate, Element, Output, Signature},
     };
 
     const INDEX: Element = Element::Integer { least: i32::MIN as i64, most: i32::MAX as i64 };
@@ -255,7 +274,7 @@ mod tests {
         let axes = |axes: &[&str]| Some(axes.iter().map(|axis| (*axis).to_owned()).collect());
         let inputs = inputs.iter().map(|(name, array, names)| ((*name).to_owned(), (array.clone(), axes(names))));
         let parameters = serde_json::from_value(parameters).expect("an object");
-        Given { inputs: inputs.collect(), parameters }
+        Given { inputs: inputs.collect(), parameters, outputs: BTreeMap::new() }
     }
 
     fn floats(shape: &[usize], values: &[f64]) -> Array {
@@ -301,6 +320,16 @@ mod tests {
         assert!(!bound.arguments.contains_key("cap"));
         assert_eq!(bound.dims, BTreeMap::from([("block".to_owned(), 16)]));
         assert_eq!(bound.unused, ["n"]);
+    }
+
+    #[test]
+    fn a_dim_that_only_an_output_shows_is_its_size() {
+        let mut given = given(&[("x", floats(&[2], &[1.0, 2.0]), &["N"])], json!({}));
+        given.outputs = BTreeMap::from([("y".to_owned(), vec![2, 8])]);
+        let mut candidate = candidate(vec![argument("x", Element::Float, &["2*N"], false)], &["N", "M"], &[]);
+        let axes = vec!["N".to_owned(), "M".to_owned()];
+        candidate.signature.outputs.push(Output { name: "y".to_owned(), axes });
+        assert_eq!(bound(&given, &candidate).dims, BTreeMap::from([("M".to_owned(), 8)]));
     }
 
     #[test]

@@ -16,12 +16,13 @@ use std::{
 use crate::{
     acquire,
     args::GenerateArgs,
-    engine,
+    engine::{self, llama::Llama},
     error::{Failure, INTERRUPTED_EXIT},
     interrupt, machine,
     model::{self, ModelFile},
     terminal::say,
 };
+use language_model::LanguageModel;
 use run::{Ended, Limits};
 use sampling::{Sampler, Sampling};
 use summary::Summary;
@@ -52,11 +53,12 @@ pub fn command(args: &GenerateArgs) -> Result<u8, Failure> {
     let load = start.elapsed();
     let weight_bytes = file.weight_bytes();
     let sampling = sampling(args);
-    let mut model = engine::load(&file, args.engine, args.threads)?;
+    let device = engine::device(args.engine, args.threads)?;
+    let mut model = Llama::new(&file, &device, ids.len() + tokens)?;
     let mut stdout = io::stdout().lock();
     let limits = Limits { tokens: Some(tokens), stops: &file.stops };
     let mut sampler = Sampler::new(sampling);
-    let run = run::generate(&mut *model, &file.codec, &ids, limits, &mut sampler, &mut stdout, &interrupt::asked)?;
+    let run = run::generate(&mut model, &file.codec, &ids, limits, &mut sampler, &mut stdout, &interrupt::asked)?;
     if run.ended != Ended::Closed {
         // The summary begins on a line of its own; a reader that left in between is no error.
         let _closed = writeln!(stdout);
