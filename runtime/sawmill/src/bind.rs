@@ -209,7 +209,7 @@ impl<'f> Binder<'f> {
     fn elem(&mut self, tensor: &Tensor, actual: RuntimeElem) -> Result<(), Error> {
         let fits = match (&tensor.elem, actual) {
             (Elem::Type(expected), RuntimeElem::Type(actual)) => *expected == actual,
-            (Elem::Format(expected), RuntimeElem::Packed(actual)) => *expected == actual.name,
+            (Elem::Format(expected), RuntimeElem::Packed(actual)) => *expected == actual.format().name,
             (Elem::Param(at), actual) => {
                 let known = *self.types[*at as usize].get_or_insert(actual);
                 let int = self.function.type_params[*at as usize].int;

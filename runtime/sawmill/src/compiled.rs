@@ -18,7 +18,7 @@ use crate::{Device, Engine, Error};
 use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
-use sawmill_ir::graph::{self, DimKind};
+use sawmill_ir::graph::{self, DimKind, text};
 use sawmill_ir::index::Atom;
 use sawmill_passes::link;
 use sawmill_syntax::host::Resolved;
@@ -82,7 +82,10 @@ impl<'r> Request<'r> {
             let _ = writeln!(key, "const {name} {value}");
         }
         for (name, elem) in &self.types {
-            let _ = writeln!(key, "type {name} {elem}");
+            let _ = match elem {
+                RuntimeElem::Type(dtype) => writeln!(key, "type {name} {dtype}"),
+                RuntimeElem::Packed(packed) => writeln!(key, "type {name} {}", packed.format().program),
+            };
         }
         for name in self.defaulted {
             let _ = writeln!(key, "default {name}");
@@ -106,8 +109,15 @@ impl<'r> Request<'r> {
         for closure in &self.closures {
             bindings.closures.push((closure.name.to_owned(), closure.graph.function.clone()));
         }
-        let linked = link::link(std::slice::from_ref(self.module), name, &bindings);
-        linked.map_err(|e| Error::bug(name, e.to_string(), graph::text::print(self.module)))
+        let mut modules = vec![self.module.clone()];
+        for (_, elem) in &self.types {
+            if let RuntimeElem::Packed(packed) = elem {
+                let format = text::parse(packed.format().program);
+                modules.push(format.map_err(|e| Error::bug(name, e.to_string(), packed.format().program))?);
+            }
+        }
+        let linked = link::link(&modules, name, &bindings);
+        linked.map_err(|e| Error::bug(name, e.to_string(), text::print(self.module)))
     }
 }
 
@@ -144,7 +154,7 @@ fn capture_kinds(signature: &graph::Function, name: &str, closure: &Closure<'_>)
         Capture::Tensor(view) => match view.layout().elem {
             RuntimeElem::Type(dtype) => Ok((dtype, view.layout().shape.len())),
             RuntimeElem::Packed(packed) => {
-                let message = format!("captures a tensor of packed {}, which a closure cannot read", packed.name);
+                let message = format!("captures a tensor of packed {}, which a closure cannot read", packed.format().name);
                 Err(Error::argument(&signature.name, name, message))
             }
         },
@@ -182,7 +192,7 @@ fn check_captures(
 fn graph_elem(elem: RuntimeElem) -> graph::Elem {
     match elem {
         RuntimeElem::Type(dtype) => graph::Elem::Type(dtype),
-        RuntimeElem::Packed(packed) => graph::Elem::Format(packed.name.to_owned()),
+        RuntimeElem::Packed(packed) => graph::Elem::Format(packed.format().name.to_owned()),
     }
 }
 

@@ -3,11 +3,13 @@
 //! A typed tensor carries its element type as a parameter, so that a dtype mistake is a Rust type error; an untyped one
 //! knows a [`RuntimeElem`], which the call checks.
 
+use crate::{Error, Format};
 use sawmill_ir::dtype::DType;
+use sawmill_ir::graph::{self, Elem, TensorKind, text};
 use std::fmt;
 
 /// The element type of a tensor at run time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuntimeElem {
     /// A plain type.
     Type(DType),
@@ -16,21 +18,62 @@ pub enum RuntimeElem {
 }
 
 /// A packed format: rows of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct PackedType {
-    /// The name of the format in the language.
-    pub name: &'static str,
-    /// Values in a record; the last dimension is a multiple.
-    pub record_values: u32,
-    /// Bytes of a record.
-    pub record_bytes: u32,
+    format: &'static Format,
+    record_values: u32,
+    record_bytes: u32,
 }
+
+impl PackedType {
+    /// The element type of tensors stored in `format`.
+    pub fn new(format: &'static Format) -> Result<Self, Error> {
+        let broken = |message: String| Error::bug(format.name, message, format.program);
+        let module = text::parse(format.program).map_err(|e| broken(e.to_string()))?;
+        let graph = module.format(format.name).ok_or_else(|| broken("the program does not hold the format".into()))?;
+        let record_bytes = record_bytes(&graph.value).ok_or_else(|| broken("a field has no whole bytes".into()))?;
+        Ok(Self { format, record_values: graph.record_values, record_bytes })
+    }
+    /// The format.
+    pub fn format(self) -> &'static Format {
+        self.format
+    }
+    /// Values in a record; the last dimension is a multiple.
+    pub fn record_values(self) -> u32 {
+        self.record_values
+    }
+    /// Bytes of a record.
+    pub fn record_bytes(self) -> u32 {
+        self.record_bytes
+    }
+}
+
+/// Bytes of one record: those of every field for one step of its first axis.
+fn record_bytes(equation: &graph::Function) -> Option<u32> {
+    let mut total = 0_u32;
+    for field in equation.tensors.values().filter(|tensor| matches!(tensor.kind, TensorKind::Input(_))) {
+        let Elem::Type(dtype) = field.elem else { return None };
+        let mut bytes = dtype.bytes()?;
+        for size in field.shape.iter().skip(1) {
+            bytes = bytes.checked_mul(u32::try_from(size.as_int()?).ok()?)?;
+        }
+        total = total.checked_add(bytes)?;
+    }
+    Some(total)
+}
+
+impl PartialEq for PackedType {
+    fn eq(&self, other: &Self) -> bool {
+        self.format.name == other.format.name && self.format.program == other.format.program
+    }
+}
+impl Eq for PackedType {}
 
 impl fmt::Display for RuntimeElem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Type(dtype) => write!(f, "{dtype}"),
-            Self::Packed(packed) => f.write_str(packed.name),
+            Self::Packed(packed) => f.write_str(packed.format.name),
         }
     }
 }

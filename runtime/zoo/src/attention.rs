@@ -192,12 +192,16 @@ arch! {
         o[b, i, h, c] = sum[j](p[b, h, i, j] * v[b, j, h, c]);
     }
 
-    /// Multi-head latent attention, written expanded: keys and values are projected from a latent of `C` channels, and `R` rotary
+    /// Multi-head latent attention, written expanded: keys and values are projected from a latent of `C` channels, and `rope` rotary
     /// channels of the key are shared by the heads.
-    pub fn mla<B, T, const E, const Q, const C, const H, const N, const R, const M, const V, const HNR, const HNV, const HV, const CR>(
+    pub fn mla<
+        B, T, const E, const Q, const C, const H, const nope, const rope, const M, const V,
+        const HNR, const HNV, const HV, const CR,
+    >(
         x: f32[B, T, E], W_DQ: f32[Q, E], w_q: f32[Q], W_UQ: f32[HNR, Q], W_DKV: f32[CR, E], w_kv: f32[C],
-        W_UKV: f32[HNV, C], W_O: f32[E, HV], cos, sin: f32[T, R], eps: f32 = 1e-6,
-    ) -> o: f32[B, T, E] where HNR == H * (N + R), CR == C + R, HNV == H * (N + V), HV == H * V, R == 2 * M {
+        W_UKV: f32[HNV, C], W_O: f32[E, HV], cos, sin: f32[T, rope], eps: f32 = 1e-6,
+        scale: f32 = 1.0 / sqrt(nope + rope),
+    ) -> o: f32[B, T, E] where HNR == H * (nope + rope), CR == C + rope, HNV == H * (nope + V), HV == H * V, rope == 2 * M {
         let cq[b, t, r] = sum[e](W_DQ[r, e] * x[b, t, e]);
         let latent[b, t, c] = sum[e](W_DKV[c, e] * x[b, t, e]);
         let nq[b, t, r] = rms_norm(cq[b, t, ..], w_q, eps)[r];
@@ -205,15 +209,15 @@ arch! {
         let nkv[b, t, c] = rms_norm(low[b, t, ..], w_kv, eps)[c];
         let cosine[t, m in 0..M] = cos[t, m];
         let sine[t, m in 0..M] = sin[t, m];
-        let q[b, h in 0..H, t, f in 0..N + R] = sum[r](W_UQ[h * (N + R) + f, r] * nq[b, t, r]);
-        let q_tail[b, h, t, f in 0..R] = q[b, h, t, N + f];
+        let q[b, h in 0..H, t, f in 0..nope + rope] = sum[r](W_UQ[h * (nope + rope) + f, r] * nq[b, t, r]);
+        let q_tail[b, h, t, f in 0..rope] = q[b, h, t, nope + f];
         let q_rot[b, h, t, f] = rotate_regrouped(q_tail[b, h, t, ..], cosine[t, ..], sine[t, ..])[f];
-        let k_tail[b, t, f in 0..R] = latent[b, t, C + f];
+        let k_tail[b, t, f in 0..rope] = latent[b, t, C + f];
         let k_rot[b, t, f] = rotate_regrouped(k_tail[b, t, ..], cosine[t, ..], sine[t, ..])[f];
-        let k[b, h in 0..H, t, f in 0..N] = sum[c](W_UKV[h * (N + V) + f, c] * nkv[b, t, c]);
-        let v[b, h in 0..H, t, f in 0..V] = sum[c](W_UKV[h * (N + V) + N + f, c] * nkv[b, t, c]);
-        let z[b, h, i, j] = (sum[f in 0..N](q[b, h, i, f] * k[b, h, j, f]) + sum[f](q_rot[b, h, i, f] * k_rot[b, j, f]))
-            / sqrt(N + R) where j <= i;
+        let k[b, h in 0..H, t, f in 0..nope] = sum[c](W_UKV[h * (nope + V) + f, c] * nkv[b, t, c]);
+        let v[b, h in 0..H, t, f in 0..V] = sum[c](W_UKV[h * (nope + V) + nope + f, c] * nkv[b, t, c]);
+        let z[b, h, i, j] = scale
+            * (sum[f in 0..nope](q[b, h, i, f] * k[b, h, j, f]) + sum[f](q_rot[b, h, i, f] * k_rot[b, j, f])) where j <= i;
         let p[b, h, i, j] = softmax[j](z[b, h, i, j]);
         let a[b, h, i, f] = sum[j](p[b, h, i, j] * v[b, h, j, f]);
         o[b, i, e] = sum[h, f](W_O[e, h * V + f] * a[b, h, i, f]);

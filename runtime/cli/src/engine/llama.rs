@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use sawmill::{
     CacheType, Call, Device, Error, PackedType, Record, RuntimeElem, Source, Tensor, Typed, Value, ir::dtype::DType,
 };
-use sawmill_zoo::llama;
+use sawmill_zoo::{formats, llama};
 
 use super::failure;
 use crate::{
@@ -155,23 +155,17 @@ impl Checkpoint<'_> {
 }
 
 fn tensor(weight: &WeightTensor, shape: &[usize]) -> Result<Tensor, Error> {
-    Tensor::from_shared(Arc::new(weight.file().clone()), weight.range().start, element(weight.encoding()), shape)
+    Tensor::from_shared(Arc::new(weight.file().clone()), weight.range().start, element(weight.encoding())?, shape)
 }
 
-fn element(encoding: Encoding) -> RuntimeElem {
-    let packed = |name| {
-        RuntimeElem::Packed(PackedType {
-            name,
-            record_values: encoding.block() as u32,
-            record_bytes: encoding.block_bytes() as u32,
-        })
-    };
+fn element(encoding: Encoding) -> Result<RuntimeElem, Error> {
+    let packed = |format| PackedType::new(format).map(RuntimeElem::Packed);
     match encoding {
-        Encoding::F32 => RuntimeElem::Type(DType::F32),
-        Encoding::F16 => RuntimeElem::Type(DType::F16),
-        Encoding::Bf16 => RuntimeElem::Type(DType::BF16),
-        Encoding::Q4Zero => packed("q4_0"),
-        Encoding::Q4One => packed("q4_1"),
-        Encoding::Q8Zero => packed("q8_0"),
+        Encoding::F32 => Ok(RuntimeElem::Type(DType::F32)),
+        Encoding::F16 => Ok(RuntimeElem::Type(DType::F16)),
+        Encoding::Bf16 => Ok(RuntimeElem::Type(DType::BF16)),
+        Encoding::Q4Zero => packed(&formats::q4_0),
+        Encoding::Q4One => packed(&formats::q4_1),
+        Encoding::Q8Zero => packed(&formats::q8_0),
     }
 }
