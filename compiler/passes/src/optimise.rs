@@ -73,8 +73,14 @@ impl<'a> Pass<'a> {
         let (dag, named) = self.plan(&mut block)?;
         let roots = block.roots.iter().zip(&dag.roots);
         let roots = roots.map(|(root, node)| PlannedRoot { tensor: root.tensor, node: *node, axes: root.axes.clone() });
-        let plan =
-            BlockPlan { dag: &dag, axes: &block.axes, roots: roots.collect(), outer: block.outer.clone(), named, merged: true };
+        let plan = BlockPlan {
+            dag: &dag,
+            axes: &block.axes,
+            roots: roots.collect(),
+            outer: block.outer.clone(),
+            named,
+            merged: true,
+        };
         let mut statements = emitter.block(plan);
         for stmt in &self.ordered(body) {
             match stmt {

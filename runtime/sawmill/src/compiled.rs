@@ -154,7 +154,8 @@ fn capture_kinds(signature: &graph::Function, name: &str, closure: &Closure<'_>)
         Capture::Tensor(view) => match view.layout().elem {
             RuntimeElem::Type(dtype) => Ok((dtype, view.layout().shape.len())),
             RuntimeElem::Packed(packed) => {
-                let message = format!("captures a tensor of packed {}, which a closure cannot read", packed.format().name);
+                let message =
+                    format!("captures a tensor of packed {}, which a closure cannot read", packed.format().name);
                 Err(Error::argument(&signature.name, name, message))
             }
         },

@@ -161,14 +161,8 @@ impl Writer<'_> {
         source.outputs = vec![tensor];
         let roots = vec![PlannedRoot { tensor, node: root, axes: self.free.iter().collect() }];
         let mut emitter = Emitter::new(&source)?;
-        let plan = BlockPlan {
-            dag,
-            axes: self.axes,
-            roots,
-            outer: BTreeMap::new(),
-            named: BTreeMap::new(),
-            merged: false,
-        };
+        let plan =
+            BlockPlan { dag, axes: self.axes, roots, outer: BTreeMap::new(), named: BTreeMap::new(), merged: false };
         let mut block = emitter.block(plan);
         block.define(tensor)?;
         let body = block.finish();

@@ -34,7 +34,8 @@ impl Native {
         let backend = device.inner.backend.as_deref();
         let backend = backend.ok_or_else(|| Error::bug(name, "the device has no backend", ""))?;
         let fail = |e| Error::compile(name, engine, e);
-        let module = sawmill_passes::compile(linked, &sawmill_passes::Options::default(), backend.target()).map_err(fail)?;
+        let module =
+            sawmill_passes::compile(linked, &sawmill_passes::Options::default(), backend.target()).map_err(fail)?;
         let artifact = backend.compile(&module).map_err(fail)?;
         let executable = backend.load(&module, &artifact).map_err(fail)?;
         let fields = packed_fields(linked);
@@ -108,11 +109,14 @@ impl Native {
     }
 }
 
-/// The fields of packed arguments among the inputs of a linked function.
+/// The fields of packed arguments among the inputs of a linked function, by name. Dimensions count without that of a list,
+/// since each element of a list is bound on its own.
 pub(super) fn packed_fields(linked: &graph::Function) -> Vec<(String, Field)> {
-    let field = |tensor: &graph::Tensor| match &tensor.kind {
-        TensorKind::Input(input) => input.field.clone().map(|field| (tensor.name.clone(), field)),
-        _ => None,
+    let field = |tensor: &graph::Tensor| {
+        let TensorKind::Input(input) = &tensor.kind else { return None };
+        let mut field = input.field.clone()?;
+        field.record_dim -= u32::from(input.list);
+        Some((tensor.name.clone(), field))
     };
     linked.tensors.values().filter_map(field).collect()
 }

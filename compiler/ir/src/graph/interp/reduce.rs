@@ -190,7 +190,9 @@ impl Machine<'_> {
             let (from, to) = (self.scalar(pair[0])?, self.scalar(pair[1])?);
             let block = &self.blocks[context];
             let len = block.len.get(axis).map(|len| *len as i64);
-            same &= from.is_some() && block.low.get(axis) == from.as_ref() && len == to.zip(from).map(|(to, from)| to - from);
+            same &= from.is_some()
+                && block.low.get(axis) == from.as_ref()
+                && len == to.zip(from).map(|(to, from)| to - from);
         }
         if !same {
             let (low, len) = self.ranges(ends)?;
