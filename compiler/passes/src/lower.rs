@@ -15,6 +15,7 @@ mod facts;
 mod fold;
 mod index;
 mod kernel;
+mod masked;
 mod phase;
 mod plan;
 mod space;

@@ -3,7 +3,7 @@
 //! A sum of products whose factors fall into two groups is an `mma` of the groups' products; anything else is mapped and
 //! reduced. What must be left out (past the end of an axis, or where a condition fails) is replaced by what combining
 //! nothing gives, by a select. In an `mma` one group is replaced by 0; past the end of an axis both are, unless loads give 0
-//! there already, for 0 * inf is no 0.
+//! there already, for 0 * inf is no 0; for conditions see `masked`.
 
 use super::emit::Emit;
 use super::fold::{Folded, Step, combine};
@@ -240,11 +240,14 @@ impl Emit<'_> {
         let zero = self.constant(Const::float(0.0), self.dtype(main.0))?;
         let x = self.leave_out(main.0, &main_out, zero)?;
         let y = self.leave_out(other.0, &other_out, zero)?;
-        self.mma(x, y, step, acc)
+        match of.condition {
+            Some(condition) => self.masked_sum(step, (x, y), condition, acc),
+            None => self.mma(x, y, step, acc),
+        }
     }
 
     /// The sum over the step's axes of x * y. What only one of them has is summed before.
-    fn mma(&mut self, x: Value, y: Value, step: &Step, acc: Option<Value>) -> Lowered<Value> {
+    pub(super) fn mma(&mut self, x: Value, y: Value, step: &Step, acc: Option<Value>) -> Lowered<Value> {
         let (has_x, has_y) = (self.own(x, &step.over), self.own(y, &step.over));
         let missing = step.over.iter().any(|a| !has_x.contains(a) && !has_y.contains(a));
         let both: Vec<tile::AxisId> = has_x.iter().filter(|a| has_y.contains(a)).copied().collect();

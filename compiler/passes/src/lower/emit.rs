@@ -126,10 +126,15 @@ impl<'a> Emit<'a> {
     /// Runs `emit` in a region of its own: what it computes is forgotten outside.
     pub(super) fn region(&mut self, emit: impl FnOnce(&mut Self) -> Lowered<Vec<Value>>) -> Lowered<Region> {
         self.b.open_region();
-        self.scopes.push(Scope::default());
-        let yields = emit(self);
-        self.scopes.pop();
+        let yields = self.scoped(emit);
         self.b.close_region(yields)
+    }
+    /// Runs `emit` in the region just opened.
+    pub(super) fn scoped<T>(&mut self, emit: impl FnOnce(&mut Self) -> Lowered<T>) -> Lowered<T> {
+        self.scopes.push(Scope::default());
+        let result = emit(self);
+        self.scopes.pop();
+        result
     }
 
     /// Under which placements the value of `terms` holds now; `None` if an axis is not placed.

@@ -119,6 +119,21 @@ fn infinite_and_huge_scores() {
     }
 }
 
+/// What a mask excludes does not count, whatever it is: here rows of NaN and infinities that no position may see.
+#[test]
+fn anything_under_masks() {
+    let forms = forms("fn f<S, T, const D = 4>(q: f32[S, D], k: f32[T, D], v: f32[T, D], hidden: f32[T]) -> (o, s) {
+        let z[i in S, j in T] = where(sum[c in D](mul(q[i, c], k[j, c])), and(le(#j, #(i + T - S)), lt(hidden[j], 0.2)));
+        let p[i in S, j in T] = softmax[j](z[i, j]);
+        let w[j in T, c in D] = div(v[j, c], select(lt(hidden[j], 0.2), 1.0, 0.0));
+        let o[i in S, c in D] = sum[j in T](mul(p[i, j], w[j, c]));
+        let s[i in S, c in D] = sum[j in T](where(mul(q[i, 0], w[j, c], w[j, c]), lt(hidden[j], 0.2)));
+    }");
+    for (s, t) in [(1, 70), (17, 17), (66, 70)] {
+        forms.agree(&[("S", s), ("T", t)], &|_, _| None);
+    }
+}
+
 /// A normalised row times packed rows.
 pub(crate) const PACKED: &str = "fn f<S, N, const K = 96>(
         x: f32[S, K], g: f32[K], d: f16[N, K / 32], m: f16[N, K / 32], q: u8[N, K / 32, 16],
