@@ -4,6 +4,7 @@ mod elementary;
 mod harness;
 mod lowering;
 mod lowering_ops;
+mod lowering_random;
 mod operations;
 mod plans;
 mod programs;
