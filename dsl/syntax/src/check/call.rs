@@ -127,7 +127,7 @@ impl Elab<'_> {
                     self.tensor_argument(callee, *id, &param.name, expr, dims, &mut built)
                 }
                 (ParameterKind::Record { fields, .. }, Argument::Expr(expr)) => {
-                    self.record_argument(&param.name, fields, expr, &mut built)
+                    self.record_argument(callee, &param.name, fields, expr, &mut built)
                 }
                 (_, Argument::Closure(closure)) => {
                     let problem = Problem::ArgumentSort { name: param.name.clone(), wanted: "a value".into() };
@@ -300,6 +300,7 @@ impl Elab<'_> {
 
     fn record_argument(
         &mut self,
+        callee: &Callable,
         param: &str,
         fields: &[(String, TensorId)],
         expr: &Expr,
@@ -307,11 +308,26 @@ impl Elab<'_> {
     ) -> Option<()> {
         self.entries_in_range(expr);
         let Some(Base::Record(record)) = self.base_of(expr) else { return None };
+        let is_cache = self.items.caches.contains_key(&record.ty);
+        if is_cache && callee.pushes.contains(param) && !self.appends(&record.prefix, self.statement, expr.loc) {
+            return None;
+        }
+        if is_cache && !callee.pushes.contains(param) {
+            self.not_grown(&record.prefix, expr.loc);
+        }
         for (suffix, _) in fields {
             let (id, at) = self.field_slice(&record, suffix)?;
             built.args.push((format!("{param}.{suffix}"), IrArg::Slice(id, at)));
         }
         Some(())
+    }
+
+    /// Reports a use of a cache after a function has appended to it.
+    pub(crate) fn not_grown(&mut self, prefix: &str, loc: Loc) {
+        if self.pushed.get(prefix).is_some_and(|at| *at > 0) {
+            let what = "reading a cache after a call that appends to it".to_string();
+            self.errors.report(loc, Problem::NotBuilt { what });
+        }
     }
 
     /// A tensor of a record, with the entry of the list fixed.

@@ -17,7 +17,7 @@ use sawmill_ir::elem::ElemOp;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::{Axis, Const, DimKind, Function, Op, Stmt, Term, TermId};
 use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What is known of a tensor beyond what the IR holds.
 #[derive(Clone, Debug)]
@@ -66,8 +66,10 @@ pub(crate) struct Elab<'a> {
     pub(crate) loops: Vec<AxisId>,
     /// What a closure from Rust captured.
     pub(crate) captures: Vec<TensorId>,
-    /// Caches that have been appended.
-    pub(crate) pushed: BTreeSet<String>,
+    /// Caches that have been appended: by this function at 0, by what it calls at the number of the statement.
+    pub(crate) pushed: BTreeMap<String, usize>,
+    /// The number of the statement.
+    pub(crate) statement: usize,
     /// The outputs of the signature.
     pub(crate) outputs: Vec<Output>,
     /// Outputs that have been assigned, and where.
@@ -97,7 +99,8 @@ impl<'a> Elab<'a> {
             param_ranges: Vec::new(),
             loops: Vec::new(),
             captures: Vec::new(),
-            pushed: BTreeSet::new(),
+            pushed: BTreeMap::new(),
+            statement: 0,
             outputs: Vec::new(),
             assigned_outputs: BTreeMap::new(),
             body: Vec::new(),

@@ -36,6 +36,7 @@ pub(crate) fn check_function(items: &Items, source: &Function, cyclic: bool, err
     function.body = std::mem::take(&mut elab.body);
     let assigned: Option<Vec<_>> =
         outputs.iter().map(|o| elab.assigned_outputs.get(&o.name).and_then(|(id, _)| *id)).collect();
+    let pushes = elab.pushed.keys().cloned().collect();
     let sound = errors.list().len() == known && !source.broken && !cyclic;
     let function = assigned.filter(|_| sound).map(|outputs| {
         function.outputs = outputs;
@@ -43,7 +44,7 @@ pub(crate) fn check_function(items: &Items, source: &Function, cyclic: bool, err
         function
     });
     let heading = with_closures(heading, &given);
-    Checked { callable: Callable { heading, params, outputs, given }, function }
+    Checked { callable: Callable { heading, params, outputs, given, pushes }, function }
 }
 
 /// The types of closure parameters, once the body is known, belong to the heading as well.

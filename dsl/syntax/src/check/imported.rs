@@ -6,10 +6,11 @@ use super::items::{Callable, Given, Items};
 use super::show;
 use crate::ast::{File, ItemKind, Name, Range};
 use crate::errors::Diagnostics;
+use crate::parse::ExportNotes;
 use sawmill_ir::dtype::DType;
 
 /// Takes an exported item and the types it names into the tables.
-pub fn check_imported(file: &File, given: &[Vec<(Name, Option<Range>)>], items: &mut Items, errors: &mut Diagnostics) {
+pub fn check_imported(file: &File, notes: &ExportNotes, items: &mut Items, errors: &mut Diagnostics) {
     for item in &file.items {
         match &item.kind {
             ItemKind::Struct(record) => {
@@ -21,12 +22,12 @@ pub fn check_imported(file: &File, given: &[Vec<(Name, Option<Range>)>], items: 
             ItemKind::Extern(signature) => {
                 let mut elab = Elab::new(items, errors);
                 let (params, outputs) = elab.signature(signature);
-                let given: Vec<Vec<Given>> = given.iter().map(|of_one| elab.given_as_written(of_one)).collect();
+                let given: Vec<Vec<Given>> = notes.given.iter().map(|of_one| elab.given_as_written(of_one)).collect();
                 let mut heading = elab.function;
                 for (id, given) in heading.closures.keys().zip(&given) {
                     heading.closures[id].params = given.iter().map(|(dtype, _)| *dtype).collect();
                 }
-                let callable = Callable { heading, params, outputs, given };
+                let callable = Callable { heading, params, outputs, given, pushes: notes.pushes.clone() };
                 items.functions.insert(signature.name.text.clone(), callable);
             }
             ItemKind::Format(format) => {
@@ -49,13 +50,15 @@ impl Elab<'_> {
     }
 }
 
-/// What the closures of a function are given, as an export carries it.
-pub fn describe_given(callable: &Callable) -> String {
+/// What callers must know beyond the signature, as an export carries it: what closures are given, and which caches grow.
+pub fn export_notes(callable: &Callable) -> String {
     let heading = &callable.heading;
     let one = |(dtype, range): &Given| match range {
         Some((lo, hi)) => format!("{dtype} in {}..{}", show::index(heading, lo), show::index(heading, hi)),
         None => dtype.to_string(),
     };
     let of_one = |given: &Vec<Given>| format!("[{}]", given.iter().map(one).collect::<Vec<_>>().join(", "));
-    callable.given.iter().map(of_one).collect::<Vec<_>>().join(", ")
+    let given = callable.given.iter().map(of_one).collect::<Vec<_>>().join(", ");
+    let pushes = callable.pushes.iter().cloned().collect::<Vec<_>>().join(", ");
+    format!("given [{given}] pushes [{pushes}]")
 }

@@ -33,6 +33,8 @@ pub struct Callable {
     pub outputs: Vec<Output>,
     /// Of each closure parameter: type and range of what it is applied to.
     pub given: Vec<Vec<Given>>,
+    /// Cache parameters that the function, or what it calls, appends to.
+    pub pushes: BTreeSet<String>,
 }
 
 /// A parameter.

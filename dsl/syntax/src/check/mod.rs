@@ -33,7 +33,7 @@ mod stmt;
 mod value;
 
 pub use host::{AtLeast, Resolved, check_host_closure};
-pub use imported::{check_imported, describe_given};
+pub use imported::{check_imported, export_notes};
 pub use items::{Callable, Given, Items, Output, Parameter, ParameterKind};
 
 use crate::ast::{File, Function, ItemKind, Name};

@@ -55,11 +55,17 @@ impl Elab<'_> {
             self.errors.report(loc, Problem::NotBuilt { what });
             return None;
         }
-        if !self.pushed.insert(record.prefix.clone()) {
-            self.errors.report(loc, Problem::PushedTwice { cache: record.prefix });
-            return None;
+        self.appends(&record.prefix, 0, loc).then_some(record)
+    }
+
+    /// Notes that a cache is appended in statement `at` (0: by this function itself); false if it was before.
+    pub(crate) fn appends(&mut self, prefix: &str, at: usize, loc: Loc) -> bool {
+        let first = self.pushed.insert(prefix.to_string(), at);
+        let once = first.is_none_or(|first| first == at && at > 0);
+        if !once {
+            self.errors.report(loc, Problem::PushedTwice { cache: prefix.to_string() });
         }
-        Some(record)
+        once
     }
 
     fn appended(

@@ -284,7 +284,12 @@ impl Elab<'_> {
     /// Entries of lists on the way to a tensor are in range.
     pub(crate) fn entries_in_range(&mut self, expr: &Expr) {
         match &expr.kind {
-            ExprKind::Member(inner, _) => self.entries_in_range(inner),
+            ExprKind::Member(inner, _) => {
+                if let Some(Base::Record(record)) = self.base_of(inner) {
+                    self.not_grown(&record.prefix, expr.loc);
+                }
+                self.entries_in_range(inner);
+            }
             ExprKind::Read(inner, subs) => {
                 if let (Some(Base::Record(record)), [Subscript::At(at)]) = (self.base_of(inner), subs.as_slice())
                     && let (Some(len), Some(at)) = (&record.len, self.exact_of(at))

@@ -8,7 +8,8 @@ use super::formula::Formula;
 use super::items::{Output, Parameter, ParameterKind};
 use super::scope::{Binding, Record, Role, similar};
 use crate::ast::{
-    Argument, BinaryOp, Dim, DimKind, Expr, ExprKind, Field, Name, Param, ParamType, Signature, Type, TypeClass,
+    Argument, BinaryOp, Dim, DimKind, Expr, ExprKind, Field, Name, Param, ParamType, Promise, Signature, Type,
+    TypeClass,
 };
 use crate::errors::{Diagnostic, Loc, Problem};
 use sawmill_ir::dtype::{DType, Kind};
@@ -92,8 +93,7 @@ impl Elab<'_> {
                 kind?
             }
         };
-        let optional = param.default.is_some() || matches!(kind, ParameterKind::Closure(_)) && param.default.is_some();
-        Some(Parameter { name, optional, kind })
+        Some(Parameter { name, optional: param.default.is_some(), kind })
     }
 
     fn value_parameter(&mut self, name: &Name, ty: &Type) -> Option<ParameterKind> {
@@ -101,15 +101,7 @@ impl Elab<'_> {
             Type::Tensor { element, axes, promise } => {
                 let elem = self.element(element)?;
                 let shape = self.shape(axes)?;
-                let promise = match promise {
-                    Some(promise) => {
-                        if let Some(span) = promise.ascending {
-                            self.errors.report(Loc::at(span), Problem::NotBuilt { what: "`ascending`".into() });
-                        }
-                        Some((self.size(&promise.range.lo)?, self.size(&promise.range.hi)?))
-                    }
-                    None => None,
-                };
+                let promise = self.promised(promise.as_deref());
                 let id = self.input(&name.text, elem, shape, Input { promise, ..Input::default() });
                 self.scope.add(name, Role::Argument, Binding::Tensor(id));
                 Some(ParameterKind::Tensor(id))
@@ -129,6 +121,15 @@ impl Elab<'_> {
                 self.record_parameter(name, ty, args, record, *loc)
             }
         }
+    }
+
+    /// The range that the values of an argument are promised to lie in.
+    fn promised(&mut self, promise: Option<&Promise>) -> Option<(Index, Index)> {
+        let promise = promise?;
+        if let Some(span) = promise.ascending {
+            self.errors.report(Loc::at(span), Problem::NotBuilt { what: "`ascending`".into() });
+        }
+        Some((self.size(&promise.range.lo)?, self.size(&promise.range.hi)?))
     }
 
     fn record_parameter(
@@ -229,8 +230,9 @@ impl Elab<'_> {
     ) {
         let dotted = format!("{prefix}.{}", field.name.text);
         match &field.ty {
-            Type::Tensor { element, axes, .. } => {
+            Type::Tensor { element, axes, promise } => {
                 let (Some(elem), Some(mut shape)) = (self.element(element), self.shape(axes)) else { return };
+                let promise = self.promised(promise.as_deref());
                 let is_grow =
                     |axis: &Expr| matches!((&axis.kind, grow), (ExprKind::Name(n), Some(g)) if n.text == g.text);
                 let lead = u32::from(len.is_some());
@@ -238,7 +240,8 @@ impl Elab<'_> {
                 if let Some(len) = len {
                     shape.insert(0, len.clone());
                 }
-                let id = self.input(&dotted, elem, shape, Input { list: len.is_some(), grows, ..Input::default() });
+                let id =
+                    self.input(&dotted, elem, shape, Input { list: len.is_some(), grows, promise, ..Input::default() });
                 self.fields.insert(dotted.clone(), id);
                 found.push((dotted, id));
             }
@@ -270,10 +273,13 @@ impl Elab<'_> {
             return None;
         }
         self.scope.add(&output.name, Role::Output, Binding::Open);
-        let Type::Tensor { element, axes, promise: _ } = &output.ty else {
+        let Type::Tensor { element, axes, promise } = &output.ty else {
             self.errors.report(output.name.loc(), Problem::NotBuilt { what: "a struct as an output".into() });
             return None;
         };
+        if promise.is_some() {
+            self.errors.report(output.name.loc(), Problem::NotBuilt { what: "a promise on an output".into() });
+        }
         Some(Output { name: output.name.text.clone(), elem: self.element(element)?, shape: self.shape(axes)? })
     }
 

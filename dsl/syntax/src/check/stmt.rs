@@ -28,6 +28,7 @@ impl Elab<'_> {
     /// Checks the statements of a block.
     pub(crate) fn block(&mut self, stmts: &[Stmt]) {
         for stmt in stmts {
+            self.statement += 1;
             match stmt {
                 Stmt::Let { bind, ty, value } => self.equation(bind, &[], ty.as_ref(), value, false),
                 Stmt::Assign { bind, value } => self.equation(bind, &[], None, value, true),

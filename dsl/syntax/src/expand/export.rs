@@ -2,7 +2,7 @@
 
 use super::{Context, ident};
 use crate::ast::{Cache, Field, Format, Item, Name, ParamType, Signature, Struct, Type};
-use crate::check::describe_given;
+use crate::check::export_notes;
 use crate::print;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
@@ -43,8 +43,8 @@ impl Context<'_> {
         for output in &signature.outputs {
             self.types(&output.ty, &mut needed, &mut text);
         }
-        let given = self.block.items.functions.get(&signature.name.text).map(describe_given).unwrap_or_default();
-        format!("{text}extern {}; given [{given}]", print::signature(signature))
+        let notes = self.block.items.functions.get(&signature.name.text).map(export_notes).unwrap_or_default();
+        format!("{text}extern {}; {notes}", print::signature(signature))
     }
 
     /// The declarations of the types that a type names, inner ones first.

@@ -92,7 +92,7 @@ impl Context<'_> {
                 uses: &[#((#used_names, #used_paths::DEF)),*],
             };
             #docs
-            #[allow(non_camel_case_types, reason = "it bears the function's name")]
+            #[allow(non_camel_case_types, missing_docs, reason = "it bears the function's name and its docs")]
             #vis struct #function {}
             #[allow(dead_code, reason = "not every function is called in every way")]
             impl #function {
@@ -158,7 +158,7 @@ impl Context<'_> {
             ///
             /// # Errors
             /// Sizes, devices or types that do not fit, before anything runs; what the device reports.
-            #[allow(dead_code, clippy::too_many_arguments, reason = "the parameters are those of the equations")]
+            #[allow(non_snake_case, dead_code, clippy::too_many_arguments, reason = "the parameters are those of the equations")]
             #vis fn #function<'a>(#takes) -> ::core::result::Result<#returned, ::sawmill::Error> {
                 #call(::sawmill::Call::new(#function::DEF)).call(#(#given),*)
             }

@@ -76,14 +76,14 @@ impl Imported {
     pub(crate) fn read(imports: &[&Import], exported: &[TokenStream], errors: &mut Diagnostics) -> Imported {
         let mut imported = Imported::default();
         for (import, tokens) in imports.iter().zip(exported) {
-            let (mut file, given, parse_errors) = parse_exported(tokens.clone());
+            let (mut file, notes, parse_errors) = parse_exported(tokens.clone());
             if !parse_errors.is_empty() {
                 let text = format!("`{}` was exported by another version of sawmill", import.name.text);
                 errors.report(import.name.loc(), Problem::Syntax { text });
                 continue;
             }
             rename_last(&mut file, import);
-            check_imported(&file, &given, &mut imported.items, errors);
+            check_imported(&file, &notes, &mut imported.items, errors);
             imported.paths.insert(import.name.text.clone(), path_of(import));
         }
         imported

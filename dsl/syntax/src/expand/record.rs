@@ -22,6 +22,7 @@ impl Context<'_> {
         let export = self.export(item, &record.name, &self.struct_text(record));
         quote! {
             #docs
+            #[allow(non_snake_case, missing_docs, reason = "fields bear the names of the checkpoint; docs are the author's")]
             #vis struct #name { #(#fields),* }
             impl ::sawmill::Record for #name {
                 const NAME: &'static str = #text;
@@ -85,7 +86,11 @@ impl Context<'_> {
         let export = self.export(item, &cache.name, &cache_text(cache));
         quote! {
             #docs
-            #vis struct #name(pub ::sawmill::Cache);
+            #[allow(missing_docs, reason = "docs are the author's")]
+            #vis struct #name(
+                /// What is stored.
+                pub ::sawmill::Cache,
+            );
             impl ::sawmill::CacheType for #name {
                 const DEF: ::sawmill::CacheDef = ::sawmill::CacheDef { name: #text, dims: &[#(#dims),*], fields: &[#(#fields),*] };
                 fn new(cache: ::sawmill::Cache) -> Self {
@@ -109,7 +114,7 @@ impl Context<'_> {
         let export = self.export(item, &format.name, &format_text(format));
         quote! {
             #docs
-            #[allow(non_upper_case_globals, reason = "it bears the format's name")]
+            #[allow(non_upper_case_globals, missing_docs, reason = "it bears the format's name and its docs")]
             #vis static #name: ::sawmill::Format = ::sawmill::Format { name: #text, program: #program };
             #export
         }

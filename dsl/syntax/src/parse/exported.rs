@@ -1,28 +1,33 @@
-//! The tokens that an export carries: items, then `given [[i64 in 0..S, f32], ..]`.
+//! The tokens that an export carries: items, then `given [[i64 in 0..S, f32], ..] pushes [kv]`.
 
 use super::tokens::{commas, group, name, take_word};
-use super::{GivenText, Parser};
-use crate::ast::File;
+use super::{ExportNotes, Parser};
+use crate::ast::{File, Name, Range};
 use crate::errors::Outcome;
 use syn::Token;
 use syn::parse::ParseStream;
 
 impl Parser {
-    /// Items, and what the closures of the last one are given.
-    pub(super) fn exported(&mut self, input: ParseStream<'_>) -> Outcome<(File, GivenText)> {
+    /// Items, and what callers must know of the last one beyond its signature.
+    pub(super) fn exported(&mut self, input: ParseStream<'_>) -> Outcome<(File, ExportNotes)> {
         let mut items = Vec::new();
+        let mut notes = ExportNotes::default();
         while !input.is_empty() {
             if take_word(input, "given")?.is_some() {
                 let (content, _) = group(input, '[', "")?;
-                let given = commas(&content, "`,`", |c| self.given(c))?;
-                return Ok((File { items }, given));
+                notes.given = commas(&content, "`,`", |c| self.given(c))?;
+            } else if take_word(input, "pushes")?.is_some() {
+                let (content, _) = group(input, '[', "")?;
+                let caches = commas(&content, "`,`", |c| name(c, "a parameter"))?;
+                notes.pushes = caches.into_iter().map(|cache| cache.text).collect();
+            } else {
+                items.push(self.item(input)?);
             }
-            items.push(self.item(input)?);
         }
-        Ok((File { items }, GivenText::new()))
+        Ok((File { items }, notes))
     }
 
-    fn given(&mut self, input: ParseStream<'_>) -> Outcome<Vec<(crate::ast::Name, Option<crate::ast::Range>)>> {
+    fn given(&mut self, input: ParseStream<'_>) -> Outcome<Vec<(Name, Option<Range>)>> {
         let (content, _) = group(input, '[', "")?;
         commas(&content, "`,`", |c| {
             let dtype = name(c, "a dtype")?;

@@ -11,9 +11,10 @@ mod item;
 mod stmt;
 mod tokens;
 
-use crate::ast::{File, HostClosure};
+use crate::ast::{File, HostClosure, Name, Range};
 use crate::errors::{Diagnostics, Outcome};
 use proc_macro2::TokenStream;
+use std::collections::BTreeSet;
 use syn::parse::{ParseStream, Parser as _};
 
 /// The state of one parse.
@@ -40,17 +41,23 @@ pub fn parse_closure(tokens: TokenStream) -> (Option<HostClosure>, Diagnostics) 
     settle(closure.map(|c| Some(HostClosure { closure: c, captures })), errors)
 }
 
-/// What closures are given, per closure parameter: dtype and range of each of the closure's own parameters.
-pub type GivenText = Vec<Vec<(crate::ast::Name, Option<crate::ast::Range>)>>;
+/// What an export carries beyond a function's signature.
+#[derive(Clone, Debug, Default)]
+pub struct ExportNotes {
+    /// Per closure parameter: dtype and range of each of the closure's own parameters.
+    pub given: Vec<Vec<(Name, Option<Range>)>>,
+    /// The cache parameters that the function appends to.
+    pub pushes: BTreeSet<String>,
+}
 
 /// Parses what the hidden macro of an export carries: the item after the types it names, and what a function's closures
 /// are given.
-pub fn parse_exported(tokens: TokenStream) -> (File, GivenText, Diagnostics) {
+pub fn parse_exported(tokens: TokenStream) -> (File, ExportNotes, Diagnostics) {
     let mut parser = Parser { errors: Diagnostics::default(), captures: None };
     let exported = run(tokens, |input| parser.exported(input));
     let errors = parser.errors;
-    let ((file, given), errors) = settle(exported, errors);
-    (file, given, errors)
+    let ((file, notes), errors) = settle(exported, errors);
+    (file, notes, errors)
 }
 
 fn settle<T: Default>(outcome: Outcome<T>, mut errors: Diagnostics) -> (T, Diagnostics) {

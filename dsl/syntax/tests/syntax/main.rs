@@ -1,6 +1,7 @@
 //! Tests of the language front end: everything parses, checks and lowers; every error is found at its token.
 
 mod checking;
+mod expanding;
 mod host;
 mod mistakes;
 mod parsing;

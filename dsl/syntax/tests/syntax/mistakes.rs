@@ -314,6 +314,25 @@ fn records_and_caches() {
 }
 
 #[test]
+fn caches_that_calls_append_to() {
+    let g = "cache Kv<H> { k: f16[H, T] } grow T;
+        fn g<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = kv.k[h, kv.len - 1]; }";
+    let cases = [
+        ("let a[h] = g(x, kv)[h]; y[h] = a[h];", ""),
+        ("let a[h] = g(x, kv)[h]; y[h] = g(a, kv)[h];", "kv: `kv` is appended twice"),
+        (
+            "let a[h] = g(x, kv)[h]; y[h] = a[h] + sum[j](kv.k[h, j]);",
+            "kv.k: reading a cache after a call that appends to it is not supported yet",
+        ),
+    ];
+    for (body, wanted) in cases {
+        let program = format!("{g} fn f<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] {{ {body} }}");
+        let wanted = if wanted.is_empty() { Vec::new() } else { vec![wanted.to_string()] };
+        assert_eq!(check(&program).0, wanted, "{body}");
+    }
+}
+
+#[test]
 fn formats() {
     each_has_its_error(&[
         (
