@@ -71,7 +71,7 @@ fn a_scale_leaves_the_sum_and_shares_its_pass() {
 
 #[test]
 fn what_does_not_move_with_its_statistic_is_no_fold() {
-    for name in ["bounded by", "layer norm"] {
+    for name in ["bounded by", "stretched by", "layer norm"] {
         let plan = plan_of(name);
         assert_eq!(repaired(&plan), 0, "{name}\n{plan}");
     }

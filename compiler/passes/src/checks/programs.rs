@@ -131,6 +131,22 @@ pub(super) const PROGRAMS: &[Program] = &[
         dims: S5_T11,
     },
     Program {
+        name: "a shift under two signs",
+        text: "fn f<S, T>(x: f32[S, T], w: f32[T]) -> (o) {
+            let m[i in S] = max[j in T](x[i, j]);
+            let o[i in S] = sum[j in T](mul(exp(neg(sub(m[i], x[i, j]))), w[j]));
+        }",
+        dims: S5_T11,
+    },
+    Program {
+        name: "stretched by the largest",
+        text: "fn f<S, T>(x: f32[S, T]) -> (o) {
+            let m[i in S] = max[j in T](x[i, j]);
+            let o[i in S] = sum[j in T](exp(mul(x[i, j], m[i])));
+        }",
+        dims: S5_T11,
+    },
+    Program {
         name: "layer norm",
         text: "fn f<S, const D = 6>(x: f32[S, D], w: f32[D], b: f32[D]) -> (y) {
             let m[s in S] = mean[d in D](x[s, d]);
