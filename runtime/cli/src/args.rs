@@ -28,19 +28,84 @@ pub enum Command {
     /// pip (93 MB) and keeps it in the user's cache directory.
     Generate(GenerateArgs),
 
-    /// Run functions of the zoo against outputs of other people's reference code
+    /// Run functions of the zoo against other people's outputs, or one of them against the interpreter
     Check(CheckArgs),
+
+    /// Print what the compiler makes of a function: rewrites, plan, tiles, code
+    Explain(ExplainArgs),
+
+    /// Measure a language model or attention, beside what the machine can do at best
+    Bench(BenchArgs),
+}
+
+/// Options of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A function of the zoo, such as `causal` or `attention::causal`
+    pub name: String,
+
+    /// Value of a const dim [default: 64, or what the function's requirements allow]
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, i64)>,
+
+    /// Show the steps that are bookkeeping too
+    #[arg(long)]
+    pub all: bool,
+
+    /// Leave the generated code out
+    #[arg(long)]
+    pub no_code: bool,
+
+    /// Threads that the plan is made for [default: as many as processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// A language model: compiling, prefill, decoding, memory
+    Llm,
+    /// Attention functions of the zoo
+    Attention,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure
+    pub suite: Suite,
+
+    /// What runs the kernels
+    #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
+    pub engine: EngineName,
+
+    /// Also write the rows to this file
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// A GGUF file or a Hugging Face directory instead of the default model (suite llm)
+    #[arg(long, value_name = "PATH")]
+    pub model: Option<PathBuf>,
+
+    /// Threads that compute [default: as many as processors]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 /// Options of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// A function of the zoo to compare with the interpreter on inputs that are made to break it
+    #[arg(required_unless_present = "fixtures", conflicts_with = "fixtures")]
+    pub name: Option<String>,
+
     /// A directory with a manifest.json and the files that it names
     #[arg(long, value_name = "DIR")]
-    pub fixtures: PathBuf,
+    pub fixtures: Option<PathBuf>,
 
     /// Only the fixtures of this row of the survey, such as F1
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", requires = "fixtures")]
     pub row: Option<String>,
 
     /// What runs the kernels
@@ -99,6 +164,12 @@ pub struct GenerateArgs {
     /// What runs the kernels
     #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
     pub engine: EngineName,
+}
+
+fn dim(text: &str) -> Result<(String, i64), String> {
+    let (name, size) = text.split_once('=').ok_or("it must be NAME=SIZE")?;
+    let size = size.parse().ok().filter(|size| *size >= 1).ok_or("the size must be a number of at least 1")?;
+    Ok((name.to_owned(), size))
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

@@ -10,6 +10,7 @@ pub mod bench;
 pub mod check;
 pub mod engine;
 pub mod error;
+pub mod explain;
 pub mod generate;
 pub mod interrupt;
 pub mod machine;
@@ -29,5 +30,7 @@ pub fn run(line: &CommandLine) -> Result<u8, Failure> {
     match &line.command {
         Command::Generate(args) => generate::command(args),
         Command::Check(args) => check::command(args),
+        Command::Explain(args) => explain::command(args),
+        Command::Bench(args) => bench::command(args),
     }
 }

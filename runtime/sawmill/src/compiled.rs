@@ -190,7 +190,8 @@ fn check_captures(
     Ok(())
 }
 
-fn graph_elem(elem: RuntimeElem) -> graph::Elem {
+/// The element type in graph IR.
+pub(crate) fn graph_elem(elem: RuntimeElem) -> graph::Elem {
     match elem {
         RuntimeElem::Type(dtype) => graph::Elem::Type(dtype),
         RuntimeElem::Packed(packed) => graph::Elem::Format(packed.format().name.to_owned()),

@@ -27,6 +27,7 @@ mod pool;
 mod bind;
 mod call;
 mod compiled;
+mod explain;
 mod function;
 
 mod disk;
@@ -39,6 +40,7 @@ pub use compiled::Compiled;
 pub use device::{Device, Engine};
 pub use element::{Element, PackedType, Plain, RuntimeElem};
 pub use error::Error;
+pub use explain::{Explanation, Specialisation, Stage};
 pub use file_bytes::FileBytes;
 pub use function::{Format, Function, Options};
 pub use half::{bf16, f16};

@@ -3,7 +3,7 @@
 //! `sawmill check --fixtures` runs every fixture whose row and system stand here. Inputs, parameters and outputs are matched by
 //! name alone, so an entry says nothing about how.
 
-use crate::{attention, norm, rope};
+use crate::{attention, llama, mlp, norm, rope};
 use sawmill::Function;
 
 /// A system and the function that implements it.
@@ -49,4 +49,17 @@ pub static ROWS: &[Row] = &[
     row("P4", "norms", norm::norms::DEF),
     row("P17", "rope", rope::rope::DEF),
     row("P17", "yarn_frequencies", rope::yarn_frequencies::DEF),
+];
+
+/// Functions that are no system by themselves: parts of others, and whole models.
+pub static PARTS: &[&Function] = &[
+    attention::attend::DEF,
+    attention::attention::DEF,
+    norm::rms_norm::DEF,
+    norm::layer_norm::DEF,
+    mlp::swiglu::DEF,
+    rope::rotate_half::DEF,
+    rope::rotate_interleaved::DEF,
+    llama::layer::DEF,
+    llama::model::DEF,
 ];

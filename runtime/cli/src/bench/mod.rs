@@ -1,7 +1,104 @@
 //! `sawmill bench`: figures of whole paths, beside the limit that the machine sets.
 //!
-//! In: a suite's name. Out: a table, and the same rows as JSON.
+//! In: a suite's name. Out: a table on stdout, and the same rows as JSON.
 
+pub mod attention;
 pub mod limits;
+pub mod llm;
 pub mod rows;
 pub mod timing;
+
+use std::{
+    io::{self, Write},
+    num::NonZeroUsize,
+};
+
+use sawmill::Device;
+
+use crate::{
+    args::{BenchArgs, Suite},
+    engine,
+    error::Failure,
+    machine::MachineFigures,
+    terminal::say,
+};
+use rows::Row;
+
+/// What every suite measures with.
+pub struct Bench {
+    /// Runs the kernels.
+    pub device: Device,
+    /// Threads.
+    pub threads: NonZeroUsize,
+    /// What the machine can do.
+    pub limits: MachineFigures,
+    /// The processor, for rows.
+    pub name: String,
+}
+
+/// Runs the command and returns its exit code.
+///
+/// # Errors
+/// [`Failure`] of any kind.
+pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
+    let threads = engine::all_threads(args.threads);
+    let limits = limits::measure_and_store(threads)?;
+    say(format_args!(
+        "this machine with {threads} threads: streaming read {:.1} GB/s, 128-bit multiply-adds {:.0} GFLOP/s",
+        limits.streaming_read / 1e9,
+        limits.multiply_adds / 1e9,
+    ));
+    let device = engine::device(args.engine, args.threads)?;
+    let name = format!("{}, {threads} threads", processor());
+    let bench = Bench { device, threads, limits, name };
+    let mut rows = Vec::new();
+    let mut stdout = io::stdout().lock();
+    let mut show = |row: Row| {
+        // Nobody reads any more: the file, if one is written, still gets every row.
+        drop(writeln!(stdout, "{row}"));
+        rows.push(row);
+    };
+    match args.suite {
+        Suite::Llm => llm::run(&bench, args.model.as_deref(), &mut show)?,
+        Suite::Attention => attention::run(&bench, &mut show)?,
+    }
+    if let Some(path) = &args.json {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::environment(format!("cannot write {}: {error}", path.display()));
+        let text = serde_json::to_string_pretty(&rows).map_err(|error| failed(&error))?;
+        std::fs::write(path, text + "\n").map_err(|error| failed(&error))?;
+    }
+    Ok(0)
+}
+
+/// The processor's name, where the system tells.
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+impl Bench {
+    /// A row without a limit; `seconds` is its time.
+    pub fn row(
+        &self,
+        suite: &str,
+        (op, shape, dtype): (&str, String, &str),
+        seconds: f64,
+        (value, unit): (f64, &str),
+    ) -> Row {
+        Row {
+            suite: suite.to_owned(),
+            op: op.to_owned(),
+            shape,
+            dtype: dtype.to_owned(),
+            engine: self.device.engine().name().to_owned(),
+            device: self.name.clone(),
+            median_ms: 1e3 * seconds,
+            value,
+            unit: unit.to_owned(),
+            limit: None,
+            share: None,
+        }
+    }
+}

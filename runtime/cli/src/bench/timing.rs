@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Runs at most so many times.
 const MOST: usize = 50;
-/// Runs at least so many times, however long it takes.
-const LEAST: usize = 3;
-/// Runs no longer than this, but for the least count.
+/// Begins no run after this time, but for the first.
 const BUDGET: Duration = Duration::from_secs(3);
 
 /// The median of a list that is not empty; the mean of the middle two where there are two.
@@ -28,17 +26,25 @@ pub fn median_seconds<E>(mut run: impl FnMut() -> Result<(), E>) -> Result<f64, 
     run()?;
     let begun = Instant::now();
     let mut times = Vec::new();
-    while times.len() < LEAST || (times.len() < MOST && begun.elapsed() < BUDGET) {
-        let start = Instant::now();
-        run()?;
-        times.push(start.elapsed().as_secs_f64());
+    while times.is_empty() || (times.len() < MOST && begun.elapsed() < BUDGET) {
+        times.push(seconds(&mut run)?);
     }
     Ok(median(times))
 }
 
+/// The time of one run in seconds.
+///
+/// # Errors
+/// The error of `run`.
+pub fn seconds<E>(run: impl FnOnce() -> Result<(), E>) -> Result<f64, E> {
+    let start = Instant::now();
+    run()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{LEAST, median, median_seconds};
+    use super::{MOST, median, median_seconds};
 
     #[test]
     fn the_middle_is_found() {
@@ -47,12 +53,17 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_ends_the_measurement() {
+    fn quick_runs_are_repeated_and_a_failure_ends_the_measurement() {
         let mut runs = 0;
-        let result = median_seconds(|| {
-            runs += 1;
-            if runs <= LEAST { Ok(()) } else { Err("enough") }
-        });
-        assert_eq!((result.err(), runs), (Some("enough"), LEAST + 1));
+        let mut count = |limit: usize| {
+            runs = 0;
+            let result = median_seconds(|| {
+                runs += 1;
+                if runs <= limit { Ok(()) } else { Err("enough") }
+            });
+            (result.err(), runs)
+        };
+        assert_eq!(count(3), (Some("enough"), 4));
+        assert_eq!(count(usize::MAX), (None, MOST + 1));
     }
 }

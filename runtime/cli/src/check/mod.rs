@@ -4,32 +4,45 @@
 //! the count.
 //! Invariant: nothing here knows any fixture; a directory of the same form is checked the same way.
 
+pub mod adversarial;
 pub mod array;
 pub mod binding;
 pub mod compare;
 pub mod fixtures;
 pub mod manifest;
 pub mod signature;
+pub mod sizes;
 pub mod zoo;
 
-use std::io::{self, Write};
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use crate::{args::CheckArgs, engine, error::Failure};
 
 /// Exit code of a check that ran and found something wrong.
 const FOUND_EXIT: u8 = 1;
 
-/// Runs the command and returns its exit code: 1 if a fixture failed.
+/// Runs the command and returns its exit code: 1 if a fixture or a round failed.
 ///
 /// # Errors
 /// [`Failure`] if the check could not be made.
 pub fn command(args: &CheckArgs) -> Result<u8, Failure> {
     let device = engine::device(args.engine, args.threads)?;
-    let runner = zoo::Zoo::new(device);
     let mut stdout = io::stdout().lock();
-    // Nobody reads any more: the exit code still tells.
-    let mut show = |line: &fixtures::Line| drop(writeln!(stdout, "{line}"));
-    let count = fixtures::run(&args.fixtures, args.row.as_deref(), &zoo::candidates()?, &runner, &mut show)?;
-    drop(writeln!(stdout, "{count}"));
-    Ok(if count.failed > 0 { FOUND_EXIT } else { 0 })
+    // Where nobody reads any more, the exit code still tells.
+    let mut print = |line: &dyn fmt::Display| drop(writeln!(stdout, "{line}"));
+    let failed = match (&args.fixtures, &args.name) {
+        (Some(directory), _) => {
+            let runner = zoo::Zoo::new(device);
+            let candidates = zoo::candidates()?;
+            let count = fixtures::run(directory, args.row.as_deref(), &candidates, &runner, &mut |line| print(line))?;
+            print(&count);
+            count.failed
+        }
+        (None, Some(name)) => adversarial::run(adversarial::find(name)?, &device, &mut |line| print(&line))?,
+        (None, None) => return Err(Failure::user("name a function, or a directory with --fixtures")),
+    };
+    Ok(if failed > 0 { FOUND_EXIT } else { 0 })
 }

@@ -7,5 +7,7 @@ mod fixtures;
 mod gguf;
 mod huggingface;
 mod process;
+mod reference;
 mod run;
 mod vocabulary;
+mod zoo;

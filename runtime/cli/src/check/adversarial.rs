@@ -1,0 +1,180 @@
+//! `sawmill check NAME`: one function on two engines, on inputs that are made to break it.
+//!
+//! In: a function of the zoo. Out: whether the engine agrees with the interpreter, which computes in f64, on odd sizes and on
+//! random, large, tiny, equal and zero values.
+
+use std::collections::BTreeMap;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sawmill::{
+    Device, Function,
+    ir::{
+        dtype::{DType, Kind},
+        entity::Entity,
+        graph::{DimKind, Function as Graph, Input, Param, Tensor, TensorKind},
+    },
+};
+
+use sawmill_zoo::rows;
+
+use super::{
+    array::{Array, Numbers},
+    binding::{Bound, floats},
+    compare::compare,
+    sizes::{choose, evaluate},
+    zoo,
+};
+use crate::{engine::failure, error::Failure};
+
+/// Sizes that divide nothing: 1, odd numbers, and one past a vector.
+const SIZES: [i64; 8] = [1, 2, 3, 4, 5, 7, 17, 33];
+/// How often sizes are proposed until a function's requirements hold.
+const ATTEMPTS: usize = 20_000;
+/// Rounds of each kind of values.
+const ROUNDS: u64 = 3;
+/// Difference allowed, relative to the largest expected value: an f32 sum of a few hundred terms.
+const RELATIVE: f64 = 1e-4;
+
+/// What the float inputs of a round are.
+#[derive(Clone, Copy, Debug)]
+pub enum Values {
+    /// Normal, of deviation 1.
+    Normal,
+    /// Normal, of deviation 12: scores that make a softmax one-hot.
+    Large,
+    /// Normal, of deviation 1e-4.
+    Tiny,
+    /// All the same.
+    Equal,
+    /// Zeros.
+    Zero,
+}
+
+/// The kinds, in the order of the rounds.
+pub const KINDS: [Values; 5] = [Values::Normal, Values::Large, Values::Tiny, Values::Equal, Values::Zero];
+
+/// The functions of the zoo that are called `name`: the name, or the end of the path, such as `attention::causal`.
+pub fn find(name: &str) -> Result<&'static Function, Failure> {
+    let matches = |function: &&'static Function| {
+        let full = zoo::full_name(function);
+        full == name || full.ends_with(&format!("::{name}"))
+    };
+    let systems = rows::ROWS.iter().map(|row| row.function);
+    let mut known: Vec<&'static Function> = systems.chain(rows::PARTS.iter().copied()).collect();
+    known.sort_by_key(|function| zoo::full_name(function));
+    known.dedup_by_key(|function| zoo::full_name(function));
+    known.iter().copied().find(matches).ok_or_else(|| {
+        let names: Vec<&str> = known.iter().map(|function| function.name).collect();
+        Failure::user(format!("the zoo has no function `{name}`")).help(format!("it has {}", names.join(", ")))
+    })
+}
+
+/// Runs every round; hands a line for each to `show`; the number that failed.
+///
+/// # Errors
+/// A user error if no sizes satisfy the function's requirements.
+pub fn run(function: &'static Function, device: &Device, show: &mut dyn FnMut(&str)) -> Result<usize, Failure> {
+    let graph = function.graph().map_err(failure)?;
+    let grows = |input: &Input| input.grows.is_some() || input.list;
+    if graph.tensors.values().any(|tensor| matches!(&tensor.kind, TensorKind::Input(input) if grows(input))) {
+        return Err(Failure::user(format!(
+            "{} takes a cache or a list, which this check does not make",
+            function.name
+        )));
+    }
+    let reference = Device::interpreter().map_err(failure)?;
+    let mut failed = 0;
+    for (kind, round) in KINDS.into_iter().flat_map(|kind| (0..ROUNDS).map(move |round| (kind, round))) {
+        let mut random = ChaCha8Rng::seed_from_u64(round + 100 * kind as u64);
+        let sizes = choose(graph, &BTreeMap::new(), ATTEMPTS, |_| SIZES[random.random_range(0..SIZES.len())]);
+        let sizes = sizes.ok_or_else(|| {
+            Failure::user(format!("no sizes were found that satisfy the requirements of {}", function.name))
+        })?;
+        let bound = inputs(graph, &sizes, kind, &mut random);
+        let verdict = agree(function, &bound, device, &reference);
+        let shown: Vec<String> =
+            graph.dims.iter().map(|(id, dim)| format!("{}={}", dim.name, sizes[id.index()])).collect();
+        let reason = verdict.as_ref().err().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let word = if verdict.is_ok() { "passed" } else { "FAILED" };
+        show(&format!("{word}  {} {kind:?} {}{reason}", function.name, shown.join(" ")));
+        failed += usize::from(verdict.is_err());
+    }
+    Ok(failed)
+}
+
+fn agree(function: &'static Function, bound: &Bound, device: &Device, reference: &Device) -> Result<(), String> {
+    let run = |device| zoo::run(function, bound, device).map_err(|error| error.to_string());
+    let (found, wanted) = (run(device)?, run(reference)?);
+    for (name, wanted) in &wanted {
+        let found = found.get(name).ok_or_else(|| format!("the engine gives no output `{name}`"))?;
+        let finite = floats(&wanted.numbers).into_iter().filter(|value| value.is_finite()).map(f64::abs);
+        let tolerance = RELATIVE * finite.fold(1e-3, f64::max);
+        compare(found, wanted, tolerance).map_err(|error| format!("output `{name}`: {error}"))?;
+    }
+    Ok(())
+}
+
+/// An argument for every parameter that needs one, and for half of those that do not.
+fn inputs(graph: &Graph, sizes: &[i64], kind: Values, random: &mut ChaCha8Rng) -> Bound {
+    let mut bound = Bound::default();
+    for param in &graph.params {
+        let Param::Tensor(id) = param else { continue };
+        let tensor = &graph.tensors[*id];
+        let TensorKind::Input(input) = &tensor.kind else { continue };
+        // Scalars with a default are constants of the method (a scale, an epsilon): random ones would test nothing.
+        if input.default.is_some() && tensor.shape.is_empty() {
+            continue;
+        }
+        bound.arguments.insert(tensor.name.clone(), argument(graph, tensor, input, sizes, kind, random));
+    }
+    for (id, dim) in graph.dims.iter().filter(|(_, dim)| matches!(dim.kind, DimKind::Const(_))) {
+        bound.dims.insert(dim.name.clone(), sizes[id.index()] as u64);
+    }
+    bound
+}
+
+fn argument(
+    graph: &Graph,
+    tensor: &Tensor,
+    input: &Input,
+    sizes: &[i64],
+    kind: Values,
+    random: &mut ChaCha8Rng,
+) -> Array {
+    let shape = tensor.shape.iter().map(|size| evaluate(size, sizes).and_then(|size| usize::try_from(size).ok()));
+    let shape: Vec<usize> = shape.map(Option::unwrap_or_default).collect();
+    let count = shape.iter().product();
+    let dtype = zoo::dtype(graph, &tensor.elem);
+    let numbers = match dtype.kind() {
+        Kind::Float | Kind::Complex => Numbers::Float((0..count).map(|_| float(kind, dtype, random)).collect()),
+        Kind::Bool => Numbers::Integer((0..count).map(|_| random.random_range(0..2)).collect()),
+        Kind::Signed | Kind::Unsigned => {
+            let promised =
+                input.promise.as_ref().and_then(|(least, end)| Some((evaluate(least, sizes)?, evaluate(end, sizes)?)));
+            // Without a promise: positions, counts and blocks, within and just beyond the sizes.
+            let (least, end) = promised.unwrap_or((1, 1 + sizes.iter().copied().max().unwrap_or(1)));
+            Numbers::Integer((0..count).map(|_| random.random_range(least..end.max(least + 1))).collect())
+        }
+    };
+    Array { shape, numbers }
+}
+
+/// One value, rounded to what the type holds so that both engines see the same.
+fn float(kind: Values, dtype: DType, random: &mut ChaCha8Rng) -> f64 {
+    // The sum of twelve uniform numbers: normal enough, and bounded.
+    let mut normal = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+    let value = match kind {
+        Values::Normal => normal(),
+        Values::Large => 12.0 * normal(),
+        Values::Tiny => 1e-4 * normal(),
+        Values::Equal => 0.75,
+        Values::Zero => 0.0,
+    };
+    match dtype {
+        DType::F64 => value,
+        DType::F16 => sawmill::f16::from_f64(value).to_f64(),
+        DType::BF16 => sawmill::bf16::from_f64(value).to_f64(),
+        _ => f64::from(value as f32),
+    }
+}

@@ -1,0 +1,110 @@
+//! `sawmill explain NAME`: what the compiler makes of a function, from the equation to the code.
+//!
+//! In: a function of the zoo. Out: the linked function, the rewrites, the plan, the tiles, the generated code, on stdout; how
+//! long each stage took, on stderr, so that stdout is the same in every run.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use sawmill::{
+    Explanation, Function, RuntimeElem, Specialisation,
+    ir::{dtype::DType, entity::Entity, graph::DimKind},
+};
+
+use crate::{
+    args::{EngineName, ExplainArgs},
+    check::{adversarial::find, sizes::choose},
+    engine::{device, failure},
+    error::Failure,
+    terminal::say,
+};
+
+/// Const dims that nobody states.
+const USUAL_SIZE: i64 = 64;
+/// Sizes tried where requirements tie const dims together.
+const ATTEMPTS: usize = 64;
+
+/// Runs the command and returns its exit code.
+///
+/// # Errors
+/// [`Failure`] of any kind.
+pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
+    let function = find(&args.name)?;
+    let device = device(EngineName::Cranelift, args.threads)?;
+    let given = specialisation(function, &args.dims)?;
+    let explanation = function.explain(&device, &given, args.all).map_err(failure)?;
+    let title = title(function, &given);
+    match print(&mut io::stdout().lock(), &title, &explanation, args.no_code) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::environment(format!("cannot write the output: {error}")));
+        }
+        _ => {}
+    }
+    for stage in &explanation.stages {
+        say(format_args!("{}: {:.1} ms", stage.name, 1e3 * stage.time.as_secs_f64()));
+    }
+    Ok(0)
+}
+
+/// Values of all const dims, stated or usual, and f32 for every type parameter.
+fn specialisation(function: &'static Function, stated: &[(String, i64)]) -> Result<Specialisation, Failure> {
+    let graph = function.graph().map_err(failure)?;
+    let stated: BTreeMap<String, i64> = stated.iter().cloned().collect();
+    if let Some(name) = stated.keys().find(|name| !graph.dims.values().any(|dim| dim.name == **name)) {
+        return Err(Failure::user(format!("{} has no dim `{name}`", function.name)));
+    }
+    let mut attempt = 0;
+    let sizes = choose(graph, &stated, ATTEMPTS, |_| {
+        attempt += 1;
+        // First all dims alike; then, where that breaks a requirement, smaller ones in turn.
+        USUAL_SIZE >> (attempt / graph.dims.len().max(1) % 4)
+    });
+    let sizes = sizes.ok_or_else(|| {
+        Failure::user(format!("no sizes were found that satisfy the requirements of {}", function.name))
+            .help("state const dims with --dim NAME=SIZE")
+    })?;
+    let consts = graph.dims.iter().filter(|(_, dim)| matches!(dim.kind, DimKind::Const(_)));
+    Ok(Specialisation {
+        dims: consts.map(|(id, dim)| (dim.name.clone(), sizes[id.index()])).collect(),
+        types: graph
+            .type_params
+            .iter()
+            .map(|param| {
+                let dtype = if param.int { DType::I32 } else { DType::F32 };
+                (param.name.clone(), RuntimeElem::Type(dtype))
+            })
+            .collect(),
+    })
+}
+
+fn title(function: &Function, given: &Specialisation) -> String {
+    let dims = given.dims.iter().map(|(name, size)| format!("{name} = {size}"));
+    let types = given.types.iter().map(|(name, elem)| format!("{name} = {elem}"));
+    let choices: Vec<String> = dims.chain(types).collect();
+    format!("{}\nwith {}", function.signature, choices.join(", "))
+}
+
+fn print(output: &mut dyn Write, title: &str, explanation: &Explanation, no_code: bool) -> io::Result<()> {
+    writeln!(output, "# {title}\n\n## Linked\n\n{}", explanation.linked)?;
+    writeln!(output, "## Stages\n")?;
+    for stage in &explanation.stages {
+        writeln!(
+            output,
+            "{}: {} after {} rounds, {} nodes in {} classes",
+            stage.name, stage.stop, stage.rounds, stage.nodes, stage.classes
+        )?;
+    }
+    writeln!(output, "\n## Rewrites\n")?;
+    for derivation in &explanation.derivations {
+        writeln!(output, "{derivation}")?;
+    }
+    writeln!(output, "## Plan\n\n{}\n## Tiles\n\n{}", explanation.plan, explanation.tiles)?;
+    if !no_code {
+        for (name, text) in &explanation.code {
+            writeln!(output, "## Code: {name}\n\n{text}")?;
+        }
+    }
+    Ok(())
+}
