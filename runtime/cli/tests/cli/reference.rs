@@ -1,13 +1,13 @@
 //! Running models against transformers, whose logits and continuations `tests/reference/llama.py` has written.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::path::PathBuf;
 
 use safetensors::SafeTensors;
+use sawmill::Device;
 use sawmill_cli::{
     acquire,
-    args::EngineName,
     check::array::{Array, Numbers},
-    engine::{device, llama::Llama},
+    engine::llama::Llama,
     generate::language_model::LanguageModel,
     model::{self, ModelFile},
 };
@@ -40,10 +40,14 @@ fn difference(found: &[f32], wanted: &[f64]) -> f64 {
         / largest
 }
 
+/// Two threads, and no kernels of other runs.
+fn cranelift() -> Result<Device, sawmill::Error> {
+    Device::cpu_with(2, None)
+}
+
 /// Logits after the prompt, and as many greedy tokens as the reference has.
-fn continuation(file: &ModelFile, engine: EngineName, prompt: &[u32], count: usize) -> (Vec<f32>, Vec<u32>) {
-    let device = device(engine, NonZeroUsize::new(2)).expect("the engine works");
-    let mut model = Llama::new(file, &device, prompt.len() + count).expect("the model compiles");
+fn continuation(file: &ModelFile, device: &Device, prompt: &[u32], count: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut model = Llama::new(file, device, prompt.len() + count).expect("the model compiles");
     let first = model.prefill(prompt).expect("it runs");
     let mut tokens = vec![best(&first)];
     while tokens.len() < count {
@@ -59,11 +63,12 @@ fn a_directory_in_bf16_agrees_on_both_engines() {
     let file = model::open(&reference("tiny-llama")).expect("it is good");
     let wanted: Vec<f64> = serde_json::from_value(reference_values["logits"].clone()).expect("logits");
     let (prompt, greedy) = (ids(&reference_values["prompt_ids"]), ids(&reference_values["greedy_ids"]));
-    for engine in [EngineName::Interpreter, EngineName::Cranelift] {
-        let (logits, tokens) = continuation(&file, engine, &prompt, greedy.len());
+    for device in [Device::interpreter(), cranelift()] {
+        let device = device.expect("the engine works");
+        let (logits, tokens) = continuation(&file, &device, &prompt, greedy.len());
         let off = difference(&logits, &wanted);
-        assert!(off < 1e-2, "{engine:?}: logits are off by {off} of the largest");
-        assert_eq!(tokens, greedy, "{engine:?}");
+        assert!(off < 1e-2, "{device:?}: logits are off by {off} of the largest");
+        assert_eq!(tokens, greedy, "{device:?}");
     }
 }
 
@@ -75,7 +80,8 @@ fn the_default_model_agrees_on_cranelift() {
     let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
     let Numbers::Float(wanted) = Array::read(&tensors, "logits").expect("logits").numbers else { panic!("floats") };
     let (prompt, greedy) = (ids(&values["prompt_ids"]), ids(&values["greedy_ids"]));
-    let (logits, tokens) = continuation(&file, EngineName::Cranelift, &prompt, greedy.len());
+    let device = cranelift().expect("the engine works");
+    let (logits, tokens) = continuation(&file, &device, &prompt, greedy.len());
     let off = difference(&logits, &wanted);
     assert!(off < 1e-2, "logits are off by {off} of the largest");
     assert_eq!(tokens, greedy);
