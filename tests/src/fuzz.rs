@@ -286,7 +286,7 @@ fn mutate_once(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], random: &m
     let end = (at + 1 + random.below(16)).min(input.len());
     match random.below(10) {
         0 if at < input.len() => input[at] ^= 1 << random.below(8),
-        1 if at < input.len() => input[at] = random.next() as u8,
+        1 if at < input.len() => input[at] = random.bits() as u8,
         2 => drop(input.drain(at..end)),
         3 => input.truncate(at),
         4 => {
@@ -314,7 +314,7 @@ fn mutate_once(input: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str], random: &m
             }
         }
         _ if !words.is_empty() => drop(input.splice(at..at, random.pick(words).bytes())),
-        _ => input.insert(at, random.next() as u8),
+        _ => input.insert(at, random.bits() as u8),
     }
 }
 

@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Random {
 
     /// A number in `0..bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
+        if bound == 0 { 0 } else { (self.bits() % bound as u64) as usize }
     }
 
     /// True once in `times` tries.
@@ -45,7 +45,7 @@ impl Random {
 
     /// A number in `-1.0..1.0`, exact in `f32`.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 40) as f64 / f64::from(1u32 << 23) - 1.0
+        (self.bits() >> 40) as f64 / f64::from(1u32 << 23) - 1.0
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
     fn matches_the_published_sequence() {
         // First outputs of splitmix64 for seed 1234567, from the reference C code's own output.
         let mut random = Random::new(1_234_567);
-        let first: Vec<u64> = (0..3).map(|_| random.next()).collect();
+        let first: Vec<u64> = (0..3).map(|_| random.bits()).collect();
         assert_eq!(first, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 

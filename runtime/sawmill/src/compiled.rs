@@ -130,6 +130,12 @@ fn given_closure<'r>(
 ) -> Result<GivenClosure<'r>, Error> {
     type Known = Mutex<FxHashMap<String, Arc<Resolved>>>;
     static RESOLVED: OnceLock<Known> = OnceLock::new();
+    let param = signature.closures.values().find(|param| param.name == name);
+    let param = param.ok_or_else(|| Error::argument(&signature.name, name, "is no closure parameter"))?;
+    if param.params.len() != closure.params {
+        let message = format!("takes a closure of {} parameters, not {}", param.params.len(), closure.params);
+        return Err(Error::argument(&signature.name, name, message));
+    }
     let captures = capture_kinds(signature, name, closure)?;
     let known = RESOLVED.get_or_init(Known::default);
     let key = format!("{digest} {} {name} {:?} {captures:?}", signature.name, closure.text);

@@ -41,11 +41,8 @@ fn for_each_row(slot: &Slot, unit: usize, visit: &mut dyn FnMut(*mut u8, usize))
     fn walk(address: *mut u8, shape: &[i64], strides: &[i64], unit: usize, visit: &mut dyn FnMut(*mut u8, usize)) {
         match (shape, strides) {
             ([], _) => visit(address, unit),
-            ([size], [stride]) if *stride == unit as i64 => {
-                if *size > 0 {
-                    visit(address, *size as usize * unit);
-                }
-            }
+            ([0], _) => {}
+            ([size], [stride]) if *stride == unit as i64 => visit(address, *size as usize * unit),
             ([size, inner @ ..], [stride, rest @ ..]) => {
                 for at in 0..*size {
                     walk(address.wrapping_offset((at * stride) as isize), inner, rest, unit, visit);

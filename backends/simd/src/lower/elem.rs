@@ -351,10 +351,10 @@ impl Lower<'_> {
     /// To another computing type.
     pub(super) fn cast(&mut self, x: Value, to: DType, point: &Point) -> Val {
         let from = self.dtype(x);
-        if let (DType::I64, DType::I32 | DType::U32) = (from, to) {
-            if let Some(ramp) = self.narrow_ramp(x, point) {
-                return ramp;
-            }
+        if let (DType::I64, DType::I32 | DType::U32) = (from, to)
+            && let Some(ramp) = self.narrow_ramp(x, point)
+        {
+            return ramp;
         }
         let value = self.eval(x, point);
         self.convert(value, from, to)
@@ -400,7 +400,7 @@ impl Lower<'_> {
     pub(super) fn round_through(&mut self, value: Val, from: DType, to: DType) -> Val {
         let computing = to.widened();
         let value = self.convert(value, from, computing);
-        let narrow = self.to_storage(value, to);
+        let narrow = self.stored(value, to);
         let wide = self.widen_storage(narrow, to);
         self.convert(wide, computing, from)
     }

@@ -333,7 +333,7 @@ impl Lower<'_> {
         }
     }
     /// From the computing type to the bits in memory: floats round to nearest even, integers keep their low bits.
-    pub(super) fn to_storage(&mut self, value: Val, dtype: DType) -> Val {
+    pub(super) fn stored(&mut self, value: Val, dtype: DType) -> Val {
         match (dtype, dtype.kind()) {
             (DType::F16, _) => self.b.to_f16(value, Elem::I16),
             (DType::BF16, _) => self.b.to_bf16(value, Elem::I16),

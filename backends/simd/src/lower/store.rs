@@ -103,7 +103,7 @@ impl Lower<'_> {
         let Op::Store { mem, subs, masked } = &inst.op else { return };
         let lanes = point.iter().map(|(_, pos)| pos.lanes).max().unwrap_or(1);
         let value = self.eval_lanes(inst.args[0], point, lanes);
-        let value = self.to_storage(value, dtype);
+        let value = self.stored(value, dtype);
         let access = self.access(*mem, subs, &inst.args[1..], *masked, point);
         if access.lanes == 1 {
             return self.store_scalar(&access, value);

@@ -126,6 +126,7 @@ impl Context<'_> {
             #[must_use = "nothing runs before `call`"]
             #vis struct #call<'a>(::sawmill::Call<'a>);
             #[allow(non_snake_case, dead_code, clippy::too_many_arguments, clippy::wrong_self_convention,
+                clippy::needless_question_mark,
                 reason = "methods bear the names of dims and parameters")]
             impl<'a> #call<'a> {
                 #(#methods)*

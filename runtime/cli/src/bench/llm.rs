@@ -53,8 +53,8 @@ pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Res
 
     model.prefill(&ids[..SHORT])?;
     let mut times = Vec::with_capacity(DECODED);
-    for at in 0..DECODED {
-        times.push(seconds(|| model.step(ids[at]).map(drop))?);
+    for id in &ids[..DECODED] {
+        times.push(seconds(|| model.step(*id).map(drop))?);
     }
     let total: f64 = times.iter().sum();
     let limit = bench.limits.streaming_read / file.weight_bytes() as f64;

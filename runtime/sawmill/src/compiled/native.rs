@@ -237,7 +237,10 @@ fn encode(module: &tile::Module, fields: &[(String, Field)], artifact: &Artifact
     bytes
 }
 
-fn decode(mut bytes: &[u8]) -> Option<(tile::Module, Vec<(String, Field)>, Artifact)> {
+/// What is kept of a compiled function: its plan, the fields of its packed arguments, its machine code.
+type Kept = (tile::Module, Vec<(String, Field)>, Artifact);
+
+fn decode(mut bytes: &[u8]) -> Option<Kept> {
     let module = tile::text::parse(take_text(&mut bytes)?).ok()?;
     let count = u64::from_le_bytes(take(&mut bytes)?.try_into().ok()?);
     let mut fields = Vec::new();

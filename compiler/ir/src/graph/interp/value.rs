@@ -145,7 +145,7 @@ impl Value {
         }
         let packed: Vec<u8> =
             bytes.chunks_exact(record.max(1)).flat_map(|r| &r[start..start + size]).copied().collect();
-        if each * dtype.bits() as usize % 8 != 0 {
+        if !(each * dtype.bits() as usize).is_multiple_of(8) {
             return Err("a record's field ends inside of a byte".to_owned());
         }
         Self::from_bytes(dtype, shape, &packed)

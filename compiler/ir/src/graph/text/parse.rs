@@ -436,11 +436,11 @@ impl Parser {
         if !carries.is_empty() {
             self.expect_word("final")?;
         }
-        for at in 0..carries.len() {
+        for (at, carry) in carries.iter_mut().enumerate() {
             if at > 0 {
                 self.expect(",")?;
             }
-            self.finish_carry(&mut carries[at])?;
+            self.finish_carry(carry)?;
         }
         if !carries.is_empty() {
             self.expect(";")?;

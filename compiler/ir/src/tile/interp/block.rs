@@ -132,13 +132,10 @@ impl<'a> Block<'a> {
                 Ok(Tile { axes: vec![*axis], data: Data::Int(values), undefined: Vec::new() })
             }
             Op::Elem(op) => self.elementwise(*op, &tiles, ty, kernel.values[args[0]].dtype),
-            Op::Fma => {
-                let product = self.map(&tiles, ty, |x| match x {
-                    [Scalar::Float(a), Scalar::Float(b), Scalar::Float(c)] => Ok(Scalar::Float(a.mul_add(*b, *c))),
-                    _ => Err("takes floats".to_owned()),
-                });
-                product
-            }
+            Op::Fma => self.map(&tiles, ty, |x| match x {
+                [Scalar::Float(a), Scalar::Float(b), Scalar::Float(c)] => Ok(Scalar::Float(a.mul_add(*b, *c))),
+                _ => Err("takes floats".to_owned()),
+            }),
             Op::Cast(to) => self.map(&tiles, ty, |x| Ok(cast(x[0], *to))),
             Op::Round(to) => self.map(&tiles, ty, |x| Ok(rounded_to(x[0], *to))),
             Op::Rename(pairs) => Ok(rename(tiles[0], pairs, kernel)),
