@@ -222,7 +222,8 @@ impl Emit<'_> {
     /// Where `difference` is 0 or more.
     fn natural(&self, difference: &Index, axis: AxisId) -> Solved {
         let solve = || {
-            let (coefficient, rest) = difference.linear_in(axis)?;
+            let (coefficient, rest) =
+                undivided(difference, axis).unwrap_or_else(|| difference.clone()).linear_in(axis)?;
             let (least, greatest) = self.space.extremes(&rest)?;
             let one = Index::int(1);
             match coefficient {
@@ -258,5 +259,22 @@ impl Emit<'_> {
             Op::Elem(ElemOp::Sub) => Some(self.as_index(term.args[0])?.sub(&self.as_index(term.args[1])?)),
             _ => None,
         }
+    }
+}
+
+/// A difference that is 0 or more where `difference` is, without the quotient that `axis` stands in: a / c >= b where
+/// a >= b * c, and a / c <= b where a < (b + 1) * c.
+fn undivided(difference: &Index, axis: AxisId) -> Option<Index> {
+    let quotient = difference.terms().find_map(|(monomial, coefficient)| match monomial {
+        [Atom::Div(a, b)] if a.axes().contains(&axis) => Some((a, b, coefficient)),
+        _ => None,
+    });
+    let (a, b, coefficient) = quotient?;
+    let by = b.as_int().filter(|b| *b > 0)?;
+    let rest = difference.sub(&Index::atom(Atom::Div(a.clone(), b.clone())).scale(coefficient));
+    match coefficient {
+        1 => Some(a.add(&rest.scale(by))),
+        -1 => Some(rest.scale(by).add(&Index::int(by - 1)).sub(a)),
+        _ => None,
     }
 }

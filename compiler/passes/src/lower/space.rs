@@ -126,23 +126,33 @@ impl Space {
         Some(Affine { base, terms: terms.into_iter().collect() })
     }
 
-    /// The least and the greatest value over tile axes, as indices over scalars; `None` if it is not affine in tile axes.
+    /// The least and the greatest value over tile axes, as indices over scalars; `None` if it is no sum of tile axes and of
+    /// quotients of such sums.
     pub(super) fn extremes(&self, index: &Index) -> Option<(Index, Index)> {
-        let affine = self.affine(index)?;
-        let (mut least, mut greatest) = (affine.base.clone(), affine.base);
-        for (axis, coefficient) in affine.terms {
-            let extent = self.symbols.values().find_map(|s| match s {
-                Symbol::Tile(a, extent) if *a == axis => Some(*extent),
-                _ => None,
-            })?;
-            let reach = Index::int(coefficient.checked_mul(extent - 1)?);
-            if coefficient < 0 {
-                least = least.add(&reach);
-            } else {
-                greatest = greatest.add(&reach);
-            }
+        let (mut least, mut greatest) = (Index::default(), Index::default());
+        for (monomial, coefficient) in index.terms() {
+            let term = monomial.iter().fold(Index::int(1), |p, a| p.mul(&Index::atom(a.clone())));
+            let (low, high) = match monomial {
+                _ if self.tile_axes(&term).is_empty() => (term.clone(), term),
+                [Atom::Axis(axis)] => (Index::int(0), Index::int(self.reach(*axis)?)),
+                [Atom::Div(a, b)] if b.as_int().is_some_and(|b| b > 0) => {
+                    let (low, high) = self.extremes(a)?;
+                    (low.div(b), high.div(b))
+                }
+                _ => return None,
+            };
+            let (low, high) = if coefficient < 0 { (high, low) } else { (low, high) };
+            least = least.add(&low.scale(coefficient));
+            greatest = greatest.add(&high.scale(coefficient));
         }
         Some((least, greatest))
+    }
+    /// The last position along the tile axis that a symbol stands for.
+    fn reach(&self, axis: AxisId) -> Option<i64> {
+        match self.symbol_of(axis)? {
+            Symbol::Tile(_, extent) => Some(extent - 1),
+            Symbol::Scalar(_) | Symbol::Free => None,
+        }
     }
 
     /// Removes quotients and remainders that the extents of tile axes decide.

@@ -12,10 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) fn chains(function: &Function, least: i64) -> BTreeMap<AxisId, Vec<i64>> {
     let mut divisors: BTreeMap<AxisId, BTreeSet<i64>> = BTreeMap::new();
     for term in function.terms.values() {
-        match &term.op {
-            Op::Index(index) => collect(index, &mut divisors),
-            Op::Read { subs, .. } => subs.iter().for_each(|s| collect(s, &mut divisors)),
-            _ => {}
+        // Only memory gains from a cut; positions that are computed with are as cheap whole.
+        if let Op::Read { subs, .. } = &term.op {
+            subs.iter().for_each(|s| collect(s, &mut divisors));
         }
     }
     divisors.into_iter().map(|(axis, all)| (axis, chain(&all, least))).filter(|(_, c)| !c.is_empty()).collect()
