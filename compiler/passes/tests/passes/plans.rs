@@ -4,7 +4,7 @@ use sawmill_ir::graph::text::parse_function;
 use sawmill_ir::graph::verify::verify_linked;
 use sawmill_ir::graph::{Function, TensorKind};
 use sawmill_ir::target::Target;
-use sawmill_passes::{normalise, optimise};
+use sawmill_passes::{StopReason, normalise, optimise, optimise_explained};
 
 fn plan(text: &str) -> Function {
     let function = parse_function(text).unwrap_or_else(|e| panic!("{e}"));
@@ -89,5 +89,19 @@ fn a_model_unpacks_no_weight_and_stores_no_scores() {
     let text = plan.to_string();
     for (part, count) in [("silu(", 1), ("fold[j in", 1), ("scale(", 2), ("append ", 2)] {
         assert_eq!(text.matches(part).count(), count, "`{part}`\n{text}");
+    }
+}
+
+#[test]
+fn a_model_is_explained() {
+    let normal = normalise(&parse_function(LAYERS).expect("parses")).expect("normalises");
+    let done = optimise_explained(&normal, &Target::cpu128(2, true)).expect("optimises");
+    let plain = optimise(&normal, &Target::cpu128(2, true)).expect("optimises");
+    assert_eq!(done.function.to_string(), plain.to_string(), "explaining changes the plan");
+    assert!(done.stages.iter().all(|s| s.stop == StopReason::Saturated), "{:#?}", done.stages);
+    let text: Vec<String> = done.derivations.iter().map(|d| d.show(true).unwrap_or_else(|e| panic!("{e}"))).collect();
+    let text = text.concat();
+    for part in ["n (algebra)", "n (folds)", "repair (Reassociating)", "scale(exp("] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
     }
 }
