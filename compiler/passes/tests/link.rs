@@ -75,5 +75,10 @@ fn what_is_missing_is_named() {
     };
     assert!(fails(&Bindings { dims: Vec::new(), ..bindings() }).contains("`D`"));
     assert!(fails(&Bindings { types: Vec::new(), ..bindings() }).contains("`E`"));
-    assert!(link(&[module.clone()], "absent", &bindings()).expect_err("absent").to_string().contains("`absent`"));
+    assert!(
+        link(std::slice::from_ref(&module), "absent", &bindings())
+            .expect_err("absent")
+            .to_string()
+            .contains("`absent`")
+    );
 }
