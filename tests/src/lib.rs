@@ -11,3 +11,8 @@ pub mod golden;
 pub mod layout;
 pub mod random;
 pub mod semantics;
+
+/// The README's example, compiled and run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

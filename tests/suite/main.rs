@@ -7,3 +7,4 @@ mod fuzzing;
 mod hygiene;
 mod layering;
 mod semantics;
+mod snapshots;

@@ -38,9 +38,14 @@ impl Cranelift {
         Ok(Cranelift { compiler, target })
     }
 
-    /// Architecture and features that the code is for, to key a cache by.
-    pub fn cpu_level(&self) -> String {
-        self.compiler.cpu_level()
+    /// For any processor of this architecture, with `cores` workers: the same code on every machine, for snapshots.
+    ///
+    /// # Errors
+    /// An architecture that Cranelift does not know.
+    pub fn baseline(cores: u32) -> Result<Cranelift, CompileError> {
+        let compiler = Compiler::baseline()?;
+        let target = Target::cpu128(cores, compiler.has_fma());
+        Ok(Cranelift { compiler, target })
     }
 
     fn kernel(&self, kernel: &Kernel) -> Result<(Vec<u8>, Vec<String>), CompileError> {
@@ -65,6 +70,10 @@ impl Backend for Cranelift {
 
     fn target(&self) -> &Target {
         &self.target
+    }
+
+    fn level(&self) -> String {
+        self.compiler.cpu_level()
     }
 
     fn compile(&self, module: &Module) -> Result<Artifact, CompileError> {

@@ -14,6 +14,8 @@ pub trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
     /// The machine it generates for.
     fn target(&self) -> &Target;
+    /// What generated code needs of the machine it runs on (architecture, features): part of every cache key.
+    fn level(&self) -> String;
     /// Compiles a verified module. Errors are compiler bugs or refusals with a reason, never panics.
     fn compile(&self, module: &tile::Module) -> Result<Artifact, CompileError>;
     /// Makes an artifact of this backend callable.

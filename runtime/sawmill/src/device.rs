@@ -64,6 +64,14 @@ impl Device {
             .map_err(|e| Error::Environment(e.to_string()))?;
         Self::new(Engine::Cranelift, Some(Box::new(backend)), threads, cache_dir)
     }
+    /// Any processor of this architecture, with code that uses no more than all of them have: slower, and the same on every
+    /// machine, so that snapshots of code can be compared. Nothing is kept on disk.
+    #[cfg(feature = "cranelift")]
+    pub fn cpu_baseline(threads: usize) -> Result<Self, Error> {
+        let cores = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
+        let backend = sawmill_cranelift::Cranelift::baseline(cores).map_err(|e| Error::Environment(e.to_string()))?;
+        Self::new(Engine::Cranelift, Some(Box::new(backend)), threads, None)
+    }
     /// The best device that is compiled in and works.
     pub fn best() -> Result<Self, Error> {
         #[cfg(feature = "cranelift")]

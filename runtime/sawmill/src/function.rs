@@ -178,7 +178,7 @@ fn load_or_compile(device: &Device, request: &Request<'_>, key: &str) -> Result<
 fn key(device: &Device, request: &Request<'_>) -> String {
     let mut key = format!("build {}\nengine {}\n", disk::BUILD_DIGEST, device.engine().name());
     if let Some(backend) = &device.inner.backend {
-        let _ = writeln!(key, "target {:?}", backend.target());
+        let _ = writeln!(key, "target {:?}\nlevel {}", backend.target(), backend.level());
     }
     key.push_str(&request.key());
     key

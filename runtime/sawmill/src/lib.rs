@@ -9,6 +9,9 @@
 //! - [`Closure`]: masks and score modifiers written in Rust, by `closure!`.
 //! - [`Error`]: what can go wrong with a call; nothing panics.
 
+#[cfg(feature = "cranelift")]
+pub mod testing;
+
 mod error;
 
 mod element;
