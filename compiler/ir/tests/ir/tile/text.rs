@@ -116,3 +116,25 @@ fn damaged_texts_never_panic() {
         }
     }
 }
+
+/// The examples of `docs/ir.md` stand as they print, and verify; the first one computes row sums.
+#[test]
+fn the_examples_of_the_page_hold() {
+    use sawmill_ir::dtype::DType;
+    use sawmill_ir::tile::interp::{Array, Precision, run};
+    let page = include_str!("../../../../../docs/ir.md");
+    let fenced = page.split("```").skip(1).step_by(2);
+    let examples: Vec<&str> = fenced.filter_map(|block| block.strip_prefix("tile\n")).collect();
+    assert!(!examples.is_empty());
+    for text in &examples {
+        let module = parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(print(&module), *text);
+        sawmill_ir::tile::verify::verify(&module).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    }
+    let rows: Vec<f64> = (0..45).map(f64::from).collect();
+    let x = Array::floats(DType::F32, vec![5, 9], &rows).expect("fits");
+    let bias = Array::floats(DType::F32, vec![5], &[0.5; 5]).expect("fits");
+    let mut buffers = vec![vec![x], vec![bias], Vec::new()];
+    run(&parse(examples[0]).expect("parsed before"), &[5, 9], &mut buffers, Precision::F64).expect("runs");
+    assert_eq!(buffers[2][0].to_f64(), [36.5, 117.5, 198.5, 279.5, 360.5]);
+}
