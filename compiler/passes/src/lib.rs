@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(test)]
-mod checks;
+mod tests;
 mod compile;
 mod egraph;
 mod explain;
