@@ -13,6 +13,7 @@ use sawmill_ir::tile::{Access, Buffer, BufferId, BufferKind, Kernel, Launch, Mod
 use sawmill_simd::abi::ArgWords;
 
 use crate::jit::JitCode;
+use crate::lifetimes::{Ends, ends};
 use crate::storage::{Block, Tensor};
 
 /// Runs of blocks per worker and launch: enough to even out blocks of unequal cost.
@@ -34,6 +35,7 @@ impl LoadedKernel {
 /// A module that can be run.
 pub(crate) struct Program {
     module: Module,
+    ends: Ends,
     kernels: Vec<LoadedKernel>,
     scratch_bytes: u64,
     /// Arenas that no run uses at the moment.
@@ -44,7 +46,8 @@ impl Program {
     /// `kernels` are those of `module`, in order.
     pub(crate) fn new(module: Module, kernels: Vec<LoadedKernel>) -> Program {
         let scratch_bytes = kernels.iter().map(|k| k.code.scratch_bytes()).max().unwrap_or(0);
-        Program { module, kernels, scratch_bytes, arenas: Mutex::new(Vec::new()) }
+        let ends = ends(&module);
+        Program { module, ends, kernels, scratch_bytes, arenas: Mutex::new(Vec::new()) }
     }
     fn take_arenas(&self, count: usize) -> Result<Vec<Block>, RunError> {
         let mut pool = self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +74,8 @@ impl Executable for Program {
             call,
             dims: call.dims.to_vec(),
             tensors: vec![Vec::new(); self.module.buffers.len()],
-            blocks: Vec::new(),
+            blocks: (0..self.module.buffers.len()).map(|_| None).collect(),
+            unused: Vec::new(),
             scratch,
         };
         let outcome = run.all();
@@ -87,8 +91,10 @@ struct Run<'a> {
     dims: Vec<i64>,
     /// Where each buffer is now: one tensor, or one per element of a list. Temporaries come when they are first used.
     tensors: Vec<Vec<Tensor>>,
-    /// Memory of temporaries.
-    blocks: Vec<Block>,
+    /// Memory of temporaries, by the buffer it was provided for.
+    blocks: Vec<Option<Block>>,
+    /// Memory of temporaries that are dead.
+    unused: Vec<Block>,
     /// The address of each worker's arena.
     scratch: Vec<usize>,
 }
@@ -102,7 +108,7 @@ impl Run<'_> {
             }
         }
         let given = self.tensors.clone();
-        self.steps(&module.plan)?;
+        self.steps(&module.plan, &self.program.ends)?;
         for (id, buffer) in module.buffers.iter().filter(|(_, b)| b.kind != BufferKind::Temp) {
             for (given, now) in given[id.index()].iter().zip(&self.tensors[id.index()]) {
                 if given != now {
@@ -143,21 +149,27 @@ impl Run<'_> {
             .ok_or_else(|| RunError::Bug(format!("a size of `{}` overflows", self.program.module.name)))
     }
 
-    fn steps(&mut self, steps: &[Step]) -> Result<(), RunError> {
-        for step in steps {
-            match step {
-                Step::Launch(launch) => self.launch(launch)?,
-                Step::Loop { var, count, body } => {
+    fn steps(&mut self, steps: &[Step], ends: &Ends) -> Result<(), RunError> {
+        for ((step, dead), inside) in steps.iter().zip(&ends.after).zip(&ends.inside) {
+            match (step, inside.as_slice()) {
+                (Step::Launch(launch), _) => self.launch(launch)?,
+                (Step::Loop { var, count, body }, [ends]) => {
                     for at in 0..self.size(count)? {
                         self.set_dim(*var, at)?;
-                        self.steps(body)?;
+                        self.steps(body, ends)?;
                     }
                 }
-                Step::If { nonnegative, then, otherwise } => {
-                    let taken = if self.size(nonnegative)? >= 0 { then } else { otherwise };
-                    self.steps(taken)?;
+                (Step::If { nonnegative, then, otherwise }, [if_so, if_not]) => {
+                    let holds = self.size(nonnegative)? >= 0;
+                    let (taken, ends) = if holds { (then, if_so) } else { (otherwise, if_not) };
+                    self.steps(taken, ends)?;
                 }
-                Step::Swap(a, b) => self.swap(*a, *b)?,
+                (Step::Swap(a, b), _) => self.swap(*a, *b)?,
+                _ => return Err(RunError::Bug("lifetimes of another plan".to_owned())),
+            }
+            for id in dead {
+                self.tensors[id.index()].clear();
+                self.unused.extend(self.blocks[id.index()].take());
             }
         }
         Ok(())
@@ -190,11 +202,24 @@ impl Run<'_> {
         let buffer = module.buffers.get(id).ok_or_else(|| RunError::Bug(format!("there is no buffer {id}")))?;
         if buffer.kind == BufferKind::Temp && self.tensors[id.index()].is_empty() {
             let shape = self.shape(buffer)?;
-            let (tensor, block) = Tensor::allocate(buffer.dtype, &shape, &buffer.name)?;
+            let (mut tensor, bytes) = Tensor::dense(buffer.dtype, &shape, &buffer.name)?;
+            let mut block = self.memory(bytes, &buffer.name)?;
+            tensor.address = block.address().expose_provenance();
             self.tensors[id.index()] = vec![tensor];
-            self.blocks.push(block);
+            self.blocks[id.index()] = Some(block);
         }
         Ok(())
+    }
+
+    /// The smallest dead memory that is large enough and not mostly wasted, else new memory.
+    fn memory(&mut self, bytes: u128, name: &str) -> Result<Block, RunError> {
+        let fits = |block: &Block| block.bytes() >= bytes && block.bytes() / 4 <= bytes;
+        let best =
+            (0..self.unused.len()).filter(|at| fits(&self.unused[*at])).min_by_key(|at| self.unused[*at].bytes());
+        match best {
+            Some(at) => Ok(self.unused.swap_remove(at)),
+            None => Block::new(bytes, &format!("`{name}`")),
+        }
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), RunError> {

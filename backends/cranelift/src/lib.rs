@@ -14,6 +14,7 @@ mod code;
 mod emit;
 mod jit;
 mod launch;
+mod lifetimes;
 mod storage;
 
 pub use backend::Cranelift;

@@ -27,6 +27,10 @@ impl Block {
         lines.try_reserve_exact(count).map_err(|_| refused())?;
         Ok(Block { lines })
     }
+    /// How many bytes it holds.
+    pub(crate) fn bytes(&self) -> u128 {
+        self.lines.capacity() as u128 * 64
+    }
     /// Its address.
     pub(crate) fn address(&mut self) -> *mut u8 {
         self.lines.as_mut_ptr().cast()
@@ -60,8 +64,8 @@ impl Tensor {
         let address = slot.address.expose_provenance();
         Ok(Tensor { address, dtype, shape: shape.to_vec(), strides: slot.strides.clone() })
     }
-    /// A new row-major tensor and the memory it is in.
-    pub(crate) fn allocate(dtype: DType, shape: &[i64], name: &str) -> Result<(Tensor, Block), RunError> {
+    /// A row-major tensor, not yet anywhere, and how many bytes it needs.
+    pub(crate) fn dense(dtype: DType, shape: &[i64], name: &str) -> Result<(Tensor, u128), RunError> {
         let whole = dtype.bytes().ok_or_else(|| RunError::Bug(format!("`{name}` of {dtype} has no whole bytes")))?;
         let mut step = i128::from(whole);
         let mut strides = vec![0_i64; shape.len()];
@@ -70,9 +74,7 @@ impl Tensor {
             *stride = i64::try_from(step).map_err(|_| refused())?;
             step = step.checked_mul(i128::from((*extent).max(0))).ok_or_else(refused)?;
         }
-        let mut block = Block::new(step.unsigned_abs(), &format!("`{name}`"))?;
-        let address = block.address().expose_provenance();
-        Ok((Tensor { address, dtype, shape: shape.to_vec(), strides }, block))
+        Ok((Tensor { address: 0, dtype, shape: shape.to_vec(), strides }, step.unsigned_abs()))
     }
     /// Copies `from`, which has the same type and shape, to this tensor.
     ///

@@ -21,6 +21,7 @@ mod plan;
 mod rank;
 mod scalar;
 mod store;
+mod view;
 
 use crate::abi::ArgWords;
 use crate::vir::{self, Builder, Elem, Val};
