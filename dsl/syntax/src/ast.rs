@@ -62,6 +62,20 @@ pub enum ItemKind {
     Use(Vec<Import>),
 }
 
+impl ItemKind {
+    /// The name that the item declares.
+    pub fn name(&self) -> Option<&Name> {
+        match self {
+            ItemKind::Function(function) => Some(&function.signature.name),
+            ItemKind::Struct(record) => Some(&record.name),
+            ItemKind::Cache(cache) => Some(&cache.name),
+            ItemKind::Format(format) => Some(&format.name),
+            ItemKind::Extern(signature) => Some(&signature.name),
+            ItemKind::Use(_) => None,
+        }
+    }
+}
+
 /// One imported name.
 #[derive(Clone, Debug)]
 pub struct Import {

@@ -16,6 +16,8 @@ pub(crate) struct Checked {
     pub(crate) callable: Callable,
     /// Its graph IR, if nothing was wrong.
     pub(crate) function: Option<IrFunction>,
+    /// Nothing was wrong with its signature.
+    pub(crate) heading_is_sound: bool,
 }
 
 /// Checks and lowers a function; of one that is on a cycle of calls, the signature only.
@@ -23,6 +25,7 @@ pub(crate) fn check_function(items: &Items, source: &Function, cyclic: bool, err
     let known = errors.list().len();
     let mut elab = Elab::new(items, errors);
     let (params, outputs) = elab.signature(&source.signature);
+    let heading_is_sound = elab.errors.list().len() == known;
     elab.outputs = outputs.clone();
     let heading = elab.function.clone();
     let mark = elab.scope.mark();
@@ -44,7 +47,7 @@ pub(crate) fn check_function(items: &Items, source: &Function, cyclic: bool, err
         function
     });
     let heading = with_closures(heading, &given);
-    Checked { callable: Callable { heading, params, outputs, given, pushes }, function }
+    Checked { callable: Callable { heading, params, outputs, given, pushes }, function, heading_is_sound }
 }
 
 /// The types of closure parameters, once the body is known, belong to the heading as well.

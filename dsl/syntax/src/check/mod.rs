@@ -42,7 +42,7 @@ use elab::Elab;
 use format::check_format;
 use function::check_function;
 use sawmill_ir::graph::Function as IrFunction;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A checked block.
 #[derive(Debug, Default)]
@@ -51,12 +51,14 @@ pub struct Block {
     pub items: Items,
     /// The graph IR of every function without errors.
     pub functions: BTreeMap<String, IrFunction>,
+    /// Functions and records whose declaration itself is wrong: nothing can be made of them.
+    pub unsound: BTreeSet<String>,
 }
 
 /// Checks a block. `imported` holds what its `use` items bring in.
 pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
     let mut errors = Diagnostics::default();
-    let mut block = Block { items: imported, functions: BTreeMap::new() };
+    let mut block = Block { items: imported, ..Block::default() };
     let mut names: BTreeMap<String, Name> = BTreeMap::new();
     let mut functions: Vec<&Function> = Vec::new();
     for item in &file.items {
@@ -89,26 +91,35 @@ pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
             ItemKind::Use(_) => {}
         }
     }
-    check_records(&block.items, file, &mut errors);
+    block.unsound = unsound_records(&block.items, file, &mut errors);
     for (function, cyclic) in order::callees_first(&functions, &mut errors) {
         let name = function.signature.name.text.clone();
         let checked = check_function(&block.items, function, cyclic, &mut errors);
+        if !checked.heading_is_sound {
+            block.unsound.insert(name.clone());
+        }
         block.items.functions.insert(name.clone(), checked.callable);
         block.functions.extend(checked.function.map(|function| (name, function)));
     }
     (block, errors.distinct())
 }
 
-/// Fields of structs and caches have types over their own dims.
-fn check_records(items: &Items, file: &File, errors: &mut Diagnostics) {
+/// Fields of structs and caches have types over their own dims; the names of those that have not.
+fn unsound_records(items: &Items, file: &File, errors: &mut Diagnostics) -> BTreeSet<String> {
+    let mut unsound = BTreeSet::new();
     for item in &file.items {
         let (name, dims) = match &item.kind {
             ItemKind::Struct(record) => (&record.name, &record.dims),
             ItemKind::Cache(cache) => (&cache.name, &cache.dims),
             _ => continue,
         };
+        let known = errors.list().len();
         Elab::new(items, errors).declared_record(name, dims);
+        if errors.list().len() > known {
+            unsound.insert(name.text.clone());
+        }
     }
+    unsound
 }
 
 fn distinct(name: &Name, names: &mut BTreeMap<String, Name>, errors: &mut Diagnostics) -> bool {

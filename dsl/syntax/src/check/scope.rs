@@ -131,7 +131,12 @@ impl Scope {
 
 /// `did you mean ..`, if a known name is close to the unknown one.
 pub(crate) fn similar<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let limit = 1 + name.chars().count() / 4;
+    let length = name.chars().count();
+    if length < 3 {
+        // Every other short name is one letter away.
+        return String::new();
+    }
+    let limit = 1 + length / 4;
     let close = known.map(|other| (distance(name, other), other)).filter(|(d, _)| *d <= limit).min();
     close.map_or_else(String::new, |(_, other)| format!("did you mean `{other}`?"))
 }

@@ -41,6 +41,8 @@ problems! {
     ChainedComparison => "comparisons do not chain", "write `a < b && b < c`";
     /// `{..}` outside of `closure!`.
     CaptureOutside => "`{{..}}` captures a Rust value and stands only in `closure!`", "make it a parameter of the function";
+    /// A closure's body in braces, or a capture named like a parameter.
+    CaptureOfParameter { name: String } => "`{{..}}` captures a Rust value, and `{name}` is a parameter of the closure", "write it without braces";
     /// `use a::*`.
     GlobImport => "`use ..::*` cannot be expanded: a macro does not see what a module holds",
         "name the items: `use path::{{rms_norm, attend}};`";

@@ -19,7 +19,7 @@ use crate::parse::parse_file;
 use import::{Imported, Round};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Expands the tokens of an `arch!` block.
 pub fn arch(tokens: TokenStream) -> TokenStream {
@@ -35,8 +35,13 @@ pub fn arch(tokens: TokenStream) -> TokenStream {
     errors.extend(more);
     let mut out = errors_once(errors);
     let context = Context { block: &block, paths: &paths };
+    let mut names = BTreeSet::new();
     for item in &file.items {
-        out.extend(context.item(item));
+        // Of two items of one name the first is kept, the error is out; a wrong declaration makes no Rust item.
+        let name = item.kind.name();
+        if name.is_none_or(|name| names.insert(&name.text) && !block.unsound.contains(&name.text)) {
+            out.extend(context.item(item));
+        }
     }
     out
 }

@@ -6,6 +6,7 @@ use super::Parser;
 use super::tokens::{at_word, commas, end, expected, group, here, missing_operator, name};
 use crate::ast::{Arg, Argument, BinaryOp, Closure, Expr, ExprKind, Index, Name, Range, Subscript, UnaryOp};
 use crate::errors::{Loc, Outcome, Problem, fail};
+use proc_macro2::TokenTree;
 use syn::parse::ParseStream;
 use syn::{Ident, Lit, Token, token};
 
@@ -294,6 +295,9 @@ impl Parser {
             end_bar = here(input);
             input.parse::<Token![|]>()?;
         }
+        if self.captures.is_some() {
+            self.given = params.iter().flatten().map(|param| param.text.clone()).collect();
+        }
         let body = Box::new(self.expr(input)?);
         Ok(Closure { params, body, loc: start.to(end_bar) })
     }
@@ -345,6 +349,13 @@ impl Parser {
             return Err(expected(&content, "a Rust expression", "write `{window}`"));
         }
         let captured = super::tokens::skip_rest(&content);
+        let mentioned = captured.clone().into_iter().find_map(|tree| match tree {
+            TokenTree::Ident(ident) => self.given.iter().find(|param| ident == **param).cloned(),
+            _ => None,
+        });
+        if let Some(name) = mentioned {
+            return fail(loc, Problem::CaptureOfParameter { name });
+        }
         let text = captured.to_string();
         let known = captures.iter().position(|other| other.to_string() == text);
         let number = known.unwrap_or_else(|| {

@@ -22,11 +22,13 @@ pub(crate) struct Parser {
     errors: Diagnostics,
     /// `Some` inside `closure!`: the Rust expressions captured so far.
     captures: Option<Vec<TokenStream>>,
+    /// The parameters of the closure in which captures stand.
+    given: Vec<String>,
 }
 
 /// Parses the tokens of an `arch!` block.
 pub fn parse_file(tokens: TokenStream) -> (File, Diagnostics) {
-    let mut parser = Parser { errors: Diagnostics::default(), captures: None };
+    let mut parser = Parser { errors: Diagnostics::default(), captures: None, given: Vec::new() };
     let file = run(tokens, |input| Ok(parser.file(input)));
     let errors = parser.errors;
     settle(file, errors)
@@ -34,7 +36,7 @@ pub fn parse_file(tokens: TokenStream) -> (File, Diagnostics) {
 
 /// Parses the tokens of a `closure!`.
 pub fn parse_closure(tokens: TokenStream) -> (Option<HostClosure>, Diagnostics) {
-    let mut parser = Parser { errors: Diagnostics::default(), captures: Some(Vec::new()) };
+    let mut parser = Parser { errors: Diagnostics::default(), captures: Some(Vec::new()), given: Vec::new() };
     let closure = run(tokens, |input| parser.whole_closure(input));
     let captures = parser.captures.take().unwrap_or_default();
     let errors = parser.errors;
@@ -53,7 +55,7 @@ pub struct ExportNotes {
 /// Parses what the hidden macro of an export carries: the item after the types it names, and what a function's closures
 /// are given.
 pub fn parse_exported(tokens: TokenStream) -> (File, ExportNotes, Diagnostics) {
-    let mut parser = Parser { errors: Diagnostics::default(), captures: None };
+    let mut parser = Parser { errors: Diagnostics::default(), captures: None, given: Vec::new() };
     let exported = run(tokens, |input| parser.exported(input));
     let errors = parser.errors;
     let ((file, notes), errors) = settle(exported, errors);

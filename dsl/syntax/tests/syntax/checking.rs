@@ -33,3 +33,13 @@ fn dense_programs_lower_to_graph_ir_that_verifies_and_round_trips() {
         assert_eq!(text::print(&again), printed);
     }
 }
+
+#[test]
+fn the_example_of_the_documentation_checks() {
+    let page = include_str!("../../../../docs/language.md");
+    let example = page.split("```rust").nth(1).and_then(|rest| rest.split("```").next()).expect("it has an example");
+    let block = example.split_once("arch! {").and_then(|(_, rest)| rest.trim_end().strip_suffix('}')).expect("a block");
+    let (errors, module) = check(block);
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(module.functions.len(), 1);
+}
