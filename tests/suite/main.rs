@@ -8,3 +8,4 @@ mod hygiene;
 mod layering;
 mod semantics;
 mod snapshots;
+mod spellings;

@@ -4,8 +4,6 @@
 //! is one file with one public function of the same name.
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-mod tests;
 mod compile;
 mod egraph;
 mod explain;
@@ -16,6 +14,8 @@ mod normalise;
 mod optimise;
 mod rules;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use compile::{Options, compile, compile_observed};
 pub use egraph::{StageReport, StopReason};

@@ -71,12 +71,34 @@ impl Terms {
     }
     /// An elementwise operation; its operands have fitting types.
     pub(crate) fn elem(&mut self, op: ElemOp, args: Vec<TermId>) -> TermId {
+        let (op, args) = self.turned(op, args);
         if let Some(folded) = self.fold(op, &args) {
             return folded;
         }
         let types: Vec<DType> = args.iter().map(|a| self.get(*a).dtype).collect();
         let dtype = op.result(&types).expect("operands of a verified or generated operation fit it");
         self.add(Op::Elem(op), args, dtype)
+    }
+    /// Comparisons are spelled by `<`, `<=`, `==` and `!=` alone: larger ones are turned around, negated ones of integers and of
+    /// equality are turned over (of other floats they are not, since neither side holds for NaN).
+    fn turned(&self, op: ElemOp, args: Vec<TermId>) -> (ElemOp, Vec<TermId>) {
+        match (op, args.as_slice()) {
+            (ElemOp::Gt, [a, b]) => (ElemOp::Lt, vec![*b, *a]),
+            (ElemOp::Ge, [a, b]) => (ElemOp::Le, vec![*b, *a]),
+            (ElemOp::Not, [x]) => {
+                let term = self.get(*x);
+                let Op::Elem(inner) = term.op else { return (op, args) };
+                let int = term.args.iter().all(|arg| self.get(*arg).dtype.is_int());
+                match (inner, term.args.as_slice()) {
+                    (ElemOp::Lt, [a, b]) if int => (ElemOp::Le, vec![*b, *a]),
+                    (ElemOp::Le, [a, b]) if int => (ElemOp::Lt, vec![*b, *a]),
+                    (ElemOp::Eq, [a, b]) => (ElemOp::Ne, vec![*a, *b]),
+                    (ElemOp::Ne, [a, b]) => (ElemOp::Eq, vec![*a, *b]),
+                    _ => (op, args),
+                }
+            }
+            _ => (op, args),
+        }
     }
     /// Both hold; `None` is always true. `b` may be evaluated where `a` fails.
     pub(crate) fn both(&mut self, a: Option<TermId>, b: Option<TermId>) -> Option<TermId> {

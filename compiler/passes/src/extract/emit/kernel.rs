@@ -364,17 +364,18 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
             _ => self.dtype(component.element),
         }
     }
-    /// Components after those they read, then by structure.
+    /// Components after those they read, then those over fewer axes, then by structure.
     fn ordered(&self, over: AxisSet, components: Vec<Component>) -> Result<Vec<Component>, CompileError> {
         let mut keyed = Vec::new();
         for component in components {
             let depth = self.depth(&component, over)?;
             let key = |node: Option<usize>| node.map(|n| self.block.keys[n]);
             let keys = (key(Some(component.element)), key(component.condition), key(component.phi));
-            keyed.push((depth, keys, component));
+            let rank = self.depends(component.element).iter().count();
+            keyed.push((depth, rank, keys, component));
         }
         keyed.sort();
-        Ok(keyed.into_iter().map(|(_, _, component)| component).collect())
+        Ok(keyed.into_iter().map(|(.., component)| component).collect())
     }
     /// The longest chain of running values under a component.
     fn depth(&self, component: &Component, over: AxisSet) -> Result<u32, CompileError> {
