@@ -104,9 +104,12 @@ impl Emit<'_> {
         Ok(Output { tensor, axes: axes.clone(), value, grows, mem })
     }
 
-    /// Grid axes and placements of the axes that they cover.
+    /// Grid axes and placements of the axes that they cover: scalars outside, tiles inside, each in order of their sizes, so that
+    /// the order in which an output stores its axes does not matter.
     fn grid(&mut self) -> Lowered<()> {
-        for (axis, role) in self.schedule.free.clone() {
+        let mut free = self.schedule.free.clone();
+        free.sort_by_cached_key(|(axis, role)| (!matches!(role, Role::Scalar), self.extent(*axis)));
+        for (axis, role) in free {
             let name = self.program.function.axes[axis].name.clone();
             let extent = self.symbolic(&self.extent(axis))?;
             match role {
