@@ -57,9 +57,9 @@ fn specialisation(function: &'static Function, stated: &[(String, i64)]) -> Resu
     }
     let mut attempt = 0;
     let sizes = choose(graph, &stated, ATTEMPTS, |_| {
+        // First all dims alike; then, where that breaks a requirement, smaller ones from some dim on.
         attempt += 1;
-        // First all dims alike; then, where that breaks a requirement, smaller ones in turn.
-        USUAL_SIZE >> (attempt / graph.dims.len().max(1) % 4)
+        USUAL_SIZE >> ((attempt - 1) / graph.dims.len().max(1) % 4)
     });
     let sizes = sizes.ok_or_else(|| {
         Failure::user(format!("no sizes were found that satisfy the requirements of {}", function.name))

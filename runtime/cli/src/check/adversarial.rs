@@ -29,6 +29,8 @@ use crate::{engine::failure, error::Failure};
 
 /// Sizes that divide nothing: 1, odd numbers, and one past a vector.
 const SIZES: [i64; 8] = [1, 2, 3, 4, 5, 7, 17, 33];
+/// Functions of more dims than this get the smaller sizes: the interpreter's work is their product.
+const FEW_DIMS: usize = 8;
 /// How often sizes are proposed until a function's requirements hold.
 const ATTEMPTS: usize = 20_000;
 /// Rounds of each kind of values.
@@ -87,7 +89,8 @@ pub fn run(function: &'static Function, device: &Device, show: &mut dyn FnMut(&s
     let mut failed = 0;
     for (kind, round) in KINDS.into_iter().flat_map(|kind| (0..ROUNDS).map(move |round| (kind, round))) {
         let mut random = ChaCha8Rng::seed_from_u64(round + 100 * kind as u64);
-        let sizes = choose(graph, &BTreeMap::new(), ATTEMPTS, |_| SIZES[random.random_range(0..SIZES.len())]);
+        let pool = if graph.dims.len() > FEW_DIMS { &SIZES[..SIZES.len() - 2] } else { &SIZES[..] };
+        let sizes = choose(graph, &BTreeMap::new(), ATTEMPTS, |_| pool[random.random_range(0..pool.len())]);
         let sizes = sizes.ok_or_else(|| {
             Failure::user(format!("no sizes were found that satisfy the requirements of {}", function.name))
         })?;
@@ -110,9 +113,20 @@ fn agree(function: &'static Function, bound: &Bound, device: &Device, reference:
         let found = found.get(name).ok_or_else(|| format!("the engine gives no output `{name}`"))?;
         let finite = floats(&wanted.numbers).into_iter().filter(|value| value.is_finite()).map(f64::abs);
         let tolerance = RELATIVE * finite.fold(1e-3, f64::max);
-        compare(found, wanted, tolerance).map_err(|error| format!("output `{name}`: {error}"))?;
+        let (found, wanted) = without_shared_nans(found, wanted);
+        compare(&found, &wanted, tolerance).map_err(|error| format!("output `{name}`: {error}"))?;
     }
     Ok(())
+}
+
+/// Both arrays with 0 where both are NaN: inputs that make a function 0 / 0 must do so on every engine.
+fn without_shared_nans(found: &Array, wanted: &Array) -> (Array, Array) {
+    let (mut one, mut other) = (floats(&found.numbers), floats(&wanted.numbers));
+    for (one, other) in one.iter_mut().zip(&mut other).filter(|(one, other)| one.is_nan() && other.is_nan()) {
+        (*one, *other) = (0.0, 0.0);
+    }
+    let array = |of: &Array, numbers| Array { shape: of.shape.clone(), numbers: Numbers::Float(numbers) };
+    (array(found, one), array(wanted, other))
 }
 
 /// An argument for every parameter that needs one, and for half of those that do not.
