@@ -5,6 +5,7 @@ mod expanding;
 mod host;
 mod mistakes;
 mod parsing;
+mod ui;
 
 use sawmill_syntax::errors::Diagnostic;
 

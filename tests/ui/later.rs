@@ -1,0 +1,75 @@
+//! What is not built yet.
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { scan t in 0..N carry s = 0.0 { s = s + x[t]; } y = s; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let c[i] = cumsum[i](x[i]); y = c[0]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let (v, e)[k] = topk[i; 2](x[i]); y = v[0]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let o[r in 0..N] = argsort[i](x[i]); y = 1.0; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let r[i] = rank[i](x[i]); y = 1.0; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { y = uniform(1, 2); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { y = grad(x[0]; x[0]); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { y = detach(x[0]); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let z: c32 = x[0]; y = x[0]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { for n in 0..N carry a = 0.0 reset where n > 2 { a = a + 1.0; } y = a; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        extern f(x: f32) -> y: f32;
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N, T>(o: i32[N] in 0..=T ascending) -> y: f32 { y = 1.0; }
+    }
+};
+
+fn main() {}
