@@ -132,7 +132,8 @@ impl Shape {
         // A few rows at once, as long as they fit half of it: many streams, each vector of the other factor used again.
         let rows = i64::from(target.vector_registers / 2).max(1);
         match sides {
-            0 => Self { free: square, reduce: if inner { square * 2 } else { STREAM } },
+            // Nothing to reuse: short tiles, so that little of a short axis is computed for nothing.
+            0 => Self { free: square, reduce: if inner { square / 2 } else { STREAM } },
             1 if !inner => Self { free: rows, reduce: floats / 2 / rows },
             _ => Self { free: square, reduce: square },
         }
@@ -155,15 +156,16 @@ impl Work<'_> {
         }
         tiles
     }
-    /// A tile extent within `budget`: the whole axis, a near divisor, or the budget; a multiple of the axis' own units.
+    /// A tile extent near `budget`: the whole axis if it is at most a quarter longer, the largest divisor down to a quarter of
+    /// it, else the budget with a partial tile at the end; a multiple of the axis' own units.
     fn tile(&self, axis: AxisId, budget: i64) -> i64 {
         let unit = self.chains.get(&axis).and_then(|c| c.first()).copied().unwrap_or(1);
         let most = (budget / unit * unit).max(unit);
         match self.known(axis) {
-            Some(extent) if extent <= most => extent.max(1),
+            Some(extent) if extent <= most + most / 4 => extent.max(1),
             Some(extent) => {
                 let divides = |t: &i64| extent % t == 0 && t % unit == 0;
-                (most / 2 + 1..=most).rev().find(divides).unwrap_or(most)
+                (most / 4 + 1..=most).rev().find(divides).unwrap_or(most)
             }
             None => most,
         }
