@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub struct Function {
     /// Its name in its program.
     pub name: &'static str,
-    /// The Rust module it was written in; with the name, unique.
+    /// The Rust module it was written in, and its name: unique.
     pub path: &'static str,
     /// Its documentation.
     pub docs: &'static str,

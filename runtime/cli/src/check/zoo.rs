@@ -49,7 +49,7 @@ pub fn candidates() -> Result<Vec<Candidate>, Failure> {
 
 /// A name that no other function has.
 pub fn full_name(function: &Function) -> String {
-    format!("{}::{}", function.path, function.name)
+    function.path.to_owned()
 }
 
 impl Zoo {

@@ -96,3 +96,51 @@ fn an_interrupted_download_leaves_nothing() {
     let left: Vec<_> = fs::read_dir(models).expect("the directory").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["lock"]);
 }
+
+/// The tiny model of the reference: a directory whose generation takes no time.
+fn tiny(home: &Path, engine: &str) -> Command {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/tiny-llama");
+    let mut command = sawmill(home);
+    command.env_remove("SAWMILL_CACHE_DIR").args(["generate", "Roman engineers built stone arches"]);
+    command.args(["--engine", engine, "--model"]).arg(model);
+    command
+}
+
+#[test]
+fn a_run_writes_text_and_a_summary_and_repeats_itself() {
+    let home = tempfile::tempdir().expect("a directory");
+    let run = |engine: &str, more: &[&str]| {
+        let output = tiny(home.path(), engine).args(more).output().expect("it starts");
+        let summary = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(0), "{summary}");
+        (String::from_utf8(output.stdout).expect("UTF-8"), summary)
+    };
+    let (text, summary) = run("cranelift", &["--tokens", "24"]);
+    assert!(text.starts_with("|||") && summary.contains("generated 24 tokens at"), "{text} {summary}");
+    // The second run finds the kernels on disk; the interpreter needs none.
+    assert_eq!(run("cranelift", &["--tokens", "24"]).0, text);
+    assert_eq!(run("interpreter", &["--tokens", "24"]).0, text);
+    let (drawn, summary) = run("cranelift", &["--tokens", "24", "--seed", "5", "--temperature", "2"]);
+    assert!(drawn != text && summary.ends_with("seed 5\n"), "{summary}");
+    assert_eq!(run("cranelift", &["--tokens", "24", "--seed", "5", "--temperature", "2"]).0, drawn);
+}
+
+#[test]
+fn no_tokens_write_nothing_and_fail_nothing() {
+    let home = tempfile::tempdir().expect("a directory");
+    let output = tiny(home.path(), "cranelift").args(["--tokens", "0"]).output().expect("it starts");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"\n"[..]));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("generated 0 tokens"));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut command = tiny(home.path(), "cranelift");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    let summary = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{summary}");
+    assert!(summary.contains("generated 1 tokens"), "{summary}");
+}
