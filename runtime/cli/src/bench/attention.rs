@@ -43,7 +43,7 @@ pub fn run(bench: &Bench, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
         let scores = case.positions as f64 * case.positions as f64 * case.heads as f64 * case.part;
         let rate = 4.0 * scores * case.channels as f64 / seconds;
         let row = bench.row("attention", (case.function.name, shape(case), "f32"), seconds, (rate / 1e9, "GFLOP/s"));
-        show(row.limited(Some(bench.limits.multiply_adds / 1e9)));
+        show(row.limited(Some(bench.limits()?.multiply_adds / 1e9)));
     }
     Ok(())
 }

@@ -40,7 +40,6 @@ pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Res
     let file = model::open(&path)?;
     let weights = file.tensors["model.layers.0.mlp.down_proj.weight"].encoding().name();
     let ids: Vec<u32> = (0..LONG as u32).map(|at| at * 7919 % file.config.vocab).collect();
-    let shape = |tokens: usize| format!("{tokens} tokens");
 
     let mut model = Llama::new(&file, &bench.device, SHORT + DECODED)?;
     let compile = model.compiled().time.as_secs_f64();
@@ -52,36 +51,38 @@ pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Res
     ));
 
     model.prefill(&ids[..SHORT])?;
-    let mut times = Vec::with_capacity(DECODED);
+    let mut steps = Vec::with_capacity(DECODED);
     for id in &ids[..DECODED] {
-        times.push(seconds(|| model.step(*id).map(drop))?);
+        steps.push(seconds(|| model.step(*id).map(drop))?);
     }
-    let total: f64 = times.iter().sum();
-    let limit = bench.limits.streaming_read / file.weight_bytes() as f64;
-    let row = bench.row(
-        "llm",
-        ("decode", format!("{DECODED} after {SHORT}"), weights),
-        median(times),
-        (DECODED as f64 / total, "tokens/s"),
-    );
-    show(row.limited(Some(limit)));
-
-    let mut times = Vec::with_capacity(PREFILLS);
+    drop(model);
+    let mut prefills = Vec::with_capacity(PREFILLS);
     for _ in 0..PREFILLS {
         let mut model = Llama::new(&file, &bench.device, LONG + DECODED)?;
-        times.push(seconds(|| model.prefill(&ids).map(drop))?);
+        prefills.push(seconds(|| model.prefill(&ids).map(drop))?);
     }
-    let seconds = median(times);
+    // Before the limits are measured, which takes more memory.
+    let peak = summary::peak_memory();
+
+    let total: f64 = steps.iter().sum();
+    let shape = format!("{DECODED} after {SHORT}");
+    let row = bench.row("llm", ("decode", shape, weights), median(steps), (DECODED as f64 / total, "tokens/s"));
+    show(row.limited(Some(bench.limits()?.streaming_read / file.weight_bytes() as f64)));
+
+    let seconds = median(prefills);
     // The head computes the last position only.
-    let config = &file.config;
-    let head = f64::from(config.vocab) * f64::from(config.d_model);
+    let head = f64::from(file.config.vocab) * f64::from(file.config.d_model);
     let elements: f64 = file.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>() as f64).sum();
-    let limit = bench.limits.multiply_adds / (2.0 * (elements - head));
-    let row = bench.row("llm", ("prefill", shape(LONG), weights), seconds, (LONG as f64 / seconds, "tokens/s"));
+    let limit = bench.limits()?.multiply_adds / (2.0 * (elements - head));
+    let row = bench.row("llm", ("prefill", tokens(LONG), weights), seconds, (LONG as f64 / seconds, "tokens/s"));
     show(row.limited(Some(limit)));
 
-    if let Some(peak) = summary::peak_memory() {
-        show(bench.row("llm", ("peak memory", shape(LONG + DECODED), weights), 0.0, (peak as f64 / 1e6, "MB")));
+    if let Some(peak) = peak {
+        show(bench.row("llm", ("peak memory", tokens(LONG), weights), 0.0, (peak as f64 / 1e6, "MB")));
     }
     Ok(())
+}
+
+fn tokens(count: usize) -> String {
+    format!("{count} tokens")
 }

@@ -9,6 +9,7 @@ pub mod rows;
 pub mod timing;
 
 use std::{
+    cell::OnceCell,
     io::{self, Write},
     num::NonZeroUsize,
 };
@@ -30,8 +31,7 @@ pub struct Bench {
     pub device: Device,
     /// Threads.
     pub threads: NonZeroUsize,
-    /// What the machine can do.
-    pub limits: MachineFigures,
+    limits: OnceCell<MachineFigures>,
     /// The processor, for rows.
     pub name: String,
 }
@@ -42,15 +42,9 @@ pub struct Bench {
 /// [`Failure`] of any kind.
 pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
     let threads = engine::all_threads(args.threads);
-    let limits = limits::measure_and_store(threads)?;
-    say(format_args!(
-        "this machine with {threads} threads: streaming read {:.1} GB/s, 128-bit multiply-adds {:.0} GFLOP/s",
-        limits.streaming_read / 1e9,
-        limits.multiply_adds / 1e9,
-    ));
     let device = engine::device(args.engine, args.threads)?;
     let name = format!("{}, {threads} threads", processor());
-    let bench = Bench { device, threads, limits, name };
+    let bench = Bench { device, threads, limits: OnceCell::new(), name };
     let mut rows = Vec::new();
     let mut stdout = io::stdout().lock();
     let mut show = |row: Row| {
@@ -79,6 +73,25 @@ fn processor() -> String {
 }
 
 impl Bench {
+    /// What the machine can do, measured when it is first asked for: the buffers that this takes are larger than the
+    /// small models whose peak memory a suite reports.
+    ///
+    /// # Errors
+    /// An environment error if the figures cannot be stored for `generate`.
+    pub fn limits(&self) -> Result<MachineFigures, Failure> {
+        if let Some(known) = self.limits.get() {
+            return Ok(*known);
+        }
+        let measured = limits::measure_and_store(self.threads)?;
+        say(format_args!(
+            "this machine with {} threads: streaming read {:.1} GB/s, 128-bit multiply-adds {:.0} GFLOP/s",
+            self.threads,
+            measured.streaming_read / 1e9,
+            measured.multiply_adds / 1e9,
+        ));
+        Ok(*self.limits.get_or_init(|| measured))
+    }
+
     /// A row without a limit; `seconds` is its time.
     pub fn row(
         &self,
