@@ -9,6 +9,7 @@ pub mod checkpoint;
 pub mod fuzz;
 pub mod golden;
 pub mod layout;
+pub mod programs;
 pub mod random;
 pub mod semantics;
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod checkpoints;
+mod differential;
 mod engines;
 mod fuzzing;
 mod hygiene;
