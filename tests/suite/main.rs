@@ -7,6 +7,8 @@ mod engines;
 mod fuzzing;
 mod hygiene;
 mod layering;
+mod outside;
 mod semantics;
 mod snapshots;
 mod spellings;
+mod ui;
