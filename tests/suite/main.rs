@@ -11,4 +11,3 @@ mod outside;
 mod semantics;
 mod snapshots;
 mod spellings;
-mod ui;
