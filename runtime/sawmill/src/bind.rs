@@ -424,8 +424,8 @@ fn broken_promise(function: &Function, tensor: &Tensor, value: i64, range: &std:
     Error::argument(&function.name, &tensor.name, message)
 }
 
-/// The elements of an integer tensor.
-fn integers(view: &View<'_>) -> Result<Vec<i64>, Error> {
+/// The elements of an integer tensor; none of a packed one.
+pub(crate) fn integers(view: &View<'_>) -> Result<Vec<i64>, Error> {
     let RuntimeElem::Type(dtype) = view.layout().elem else { return Ok(Vec::new()) };
     fn wide<T: crate::element::Plain + Into<i64>>(view: &View<'_>) -> Result<Vec<i64>, Error> {
         Ok(view.to_vec::<T>()?.into_iter().map(Into::into).collect())

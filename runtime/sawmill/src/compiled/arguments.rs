@@ -128,34 +128,8 @@ fn cache_slot(cache: &Cache, field: &str, len: usize) -> Option<Slot> {
 
 /// The element of an integer tensor of rank 0.
 fn integer_element(view: &View<'_>) -> Option<i64> {
-    let RuntimeLayout { dtype, rank } = RuntimeLayout::of(view)?;
-    if rank != 0 {
-        return None;
-    }
-    match dtype {
-        DType::I64 => view.to_vec::<i64>().ok()?.first().copied(),
-        DType::I32 => view.to_vec::<i32>().ok()?.first().map(|v| i64::from(*v)),
-        DType::U32 => view.to_vec::<u32>().ok()?.first().map(|v| i64::from(*v)),
-        DType::I16 => view.to_vec::<i16>().ok()?.first().map(|v| i64::from(*v)),
-        DType::U16 => view.to_vec::<u16>().ok()?.first().map(|v| i64::from(*v)),
-        DType::I8 => view.to_vec::<i8>().ok()?.first().map(|v| i64::from(*v)),
-        DType::U8 => view.to_vec::<u8>().ok()?.first().map(|v| i64::from(*v)),
-        _ => None,
-    }
-}
-
-struct RuntimeLayout {
-    dtype: DType,
-    rank: usize,
-}
-
-impl RuntimeLayout {
-    fn of(view: &View<'_>) -> Option<Self> {
-        match view.layout().elem {
-            crate::RuntimeElem::Type(dtype) => Some(Self { dtype, rank: view.layout().shape.len() }),
-            crate::RuntimeElem::Packed(_) => None,
-        }
-    }
+    let scalar = view.layout().shape.is_empty();
+    scalar.then(|| bind::integers(view).ok()?.first().copied()).flatten()
 }
 
 impl Scalar {
