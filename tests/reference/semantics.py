@@ -780,6 +780,17 @@ def programs():
         {"a": tensor("f32", [size, size], a), "x": tensor("f32", [size], start)},
         {"y": tensor("f32", [size], start)},
     )
+    for count in (steps, 0, -2):
+        case(
+            f"program/a loop of {count} steps, given by a scalar",
+            "pub fn f<N>(a: f32[N, N], x: f32[N], count: i32) -> y: f32[N] {\n"
+            "    for l in 0..count carry s[i] = x[i] { s[i] = tanh(sum[j](a[i, j] * s[j])) + l as f32; }\n"
+            "    y[i] = s[i];\n}",
+            {"N": size},
+            {"a": tensor("f32", [size, size], a), "x": tensor("f32", [size], start), "count": tensor("i32", [], [count])},
+            {"y": tensor("f32", [size], state if count > 0 else start)},
+            2e-5,
+        )
     n, k = 3, 64
     source = random.Random(18)
     q = [source.randrange(16) for _ in range(n * k)]

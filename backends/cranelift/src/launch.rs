@@ -165,6 +165,7 @@ impl Run<'_> {
                     self.steps(taken, ends)?;
                 }
                 (Step::Swap(a, b), _) => self.swap(*a, *b)?,
+                (Step::Scalar { dim, buffer }, _) => self.scalar(*dim, *buffer)?,
                 _ => return Err(RunError::Bug("lifetimes of another plan".to_owned())),
             }
             for id in dead {
@@ -173,6 +174,15 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+    fn scalar(&mut self, dim: DimId, id: BufferId) -> Result<(), RunError> {
+        let integer = match self.tensors.get(id.index()).map(Vec::as_slice) {
+            // SAFETY: arguments are memory that the caller vouches for, and a temporary that was written is alive.
+            Some([tensor]) => unsafe { tensor.integer() },
+            _ => None,
+        };
+        let value = integer.ok_or_else(|| RunError::Bug(format!("buffer {id} is not one integer")))?;
+        self.set_dim(dim, value)
     }
     fn set_dim(&mut self, dim: DimId, value: i64) -> Result<(), RunError> {
         match self.dims.get_mut(dim.index()) {

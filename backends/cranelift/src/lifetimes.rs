@@ -47,7 +47,7 @@ fn list(module: &Module, steps: &[Step], mortal: &BTreeSet<BufferId>) -> Ends {
             && match &steps[last] {
                 Step::Loop { body, .. } => writes_first(module, body, *id),
                 Step::If { .. } => true,
-                Step::Launch(_) | Step::Swap(..) => false,
+                Step::Launch(_) | Step::Swap(..) | Step::Scalar { .. } => false,
             };
         if within {
             inner[last].insert(*id);
@@ -59,7 +59,7 @@ fn list(module: &Module, steps: &[Step], mortal: &BTreeSet<BufferId>) -> Ends {
         ends.inside.push(match step {
             Step::Loop { body, .. } => vec![list(module, body, mortal)],
             Step::If { then, otherwise, .. } => vec![list(module, then, mortal), list(module, otherwise, mortal)],
-            Step::Launch(_) | Step::Swap(..) => Vec::new(),
+            Step::Launch(_) | Step::Swap(..) | Step::Scalar { .. } => Vec::new(),
         });
     }
     ends
@@ -95,6 +95,7 @@ fn uses(steps: &[Step], into: &mut BTreeSet<BufferId>) {
                 uses(otherwise, into);
             }
             Step::Swap(a, b) => into.extend([*a, *b]),
+            Step::Scalar { buffer, .. } => into.extend([*buffer]),
         }
     }
 }
@@ -108,7 +109,7 @@ fn swaps(steps: &[Step], into: &mut BTreeSet<BufferId>) {
                 swaps(then, into);
                 swaps(otherwise, into);
             }
-            Step::Launch(_) => {}
+            Step::Launch(_) | Step::Scalar { .. } => {}
         }
     }
 }

@@ -113,6 +113,13 @@ pub enum Step {
     },
     /// Exchanges the storage of two temporaries (or a temporary and an output) of one size: how a loop hands on its carries.
     Swap(BufferId, BufferId),
+    /// Gives `dim`, a dim of the module, the value of a buffer that is one integer: how a number of steps comes from data.
+    Scalar {
+        /// The dim, usable in `Index` expressions of later steps.
+        dim: DimId,
+        /// An integer without axes.
+        buffer: BufferId,
+    },
 }
 
 /// One launch.

@@ -94,11 +94,19 @@ pub trait Element: Send + Sync + 'static {
     const ELEM: RuntimeElem;
 }
 
-/// An [`Element`] that is stored as the Rust type itself.
+/// An [`Element`] whose values Rust can hold: what slices are made to tensors, and tensors to vectors.
 ///
 /// # Safety
-/// Every bit pattern of `size_of::<Self>()` bytes must be a value of the type.
-pub unsafe trait Plain: Element + Copy + Default {}
+/// A value must be `size_of::<Self>()` bytes without padding, and every bit pattern of as many bytes a value of `Stored`.
+pub unsafe trait Plain: Element + Copy + Default {
+    /// What may lie in memory.
+    type Stored: Copy;
+    /// The value of what lies in memory.
+    fn from_stored(stored: Self::Stored) -> Self;
+}
+
+/// A [`Plain`] type any bit pattern of which is a value, so that memory can be seen as a slice of it.
+pub trait AnyBits: Plain<Stored = Self> {}
 
 macro_rules! elements {
     ($($rust:ty => $dtype:ident;)*) => {$(
@@ -106,7 +114,13 @@ macro_rules! elements {
             const ELEM: RuntimeElem = RuntimeElem::Type(DType::$dtype);
         }
         // SAFETY: a number type without padding or niches; every bit pattern is a value.
-        unsafe impl Plain for $rust {}
+        unsafe impl Plain for $rust {
+            type Stored = Self;
+            fn from_stored(stored: Self) -> Self {
+                stored
+            }
+        }
+        impl AnyBits for $rust {}
     )*};
 }
 
@@ -126,4 +140,11 @@ elements! {
 
 impl Element for bool {
     const ELEM: RuntimeElem = RuntimeElem::Type(DType::Bool);
+}
+// SAFETY: a truth value is one byte without padding, and any byte is a `u8`: a tensor made of bytes may hold others than 0 and 1.
+unsafe impl Plain for bool {
+    type Stored = u8;
+    fn from_stored(stored: u8) -> Self {
+        stored != 0
+    }
 }

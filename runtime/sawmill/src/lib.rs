@@ -41,7 +41,7 @@ pub use call::Call;
 pub use closure::{Capture, Closure};
 pub use compiled::Compiled;
 pub use device::{Device, Engine};
-pub use element::{Element, PackedType, Plain, RuntimeElem};
+pub use element::{AnyBits, Element, PackedType, Plain, RuntimeElem};
 pub use error::Error;
 pub use explain::{Explanation, Specialisation, Stage};
 pub use file_bytes::FileBytes;

@@ -4,7 +4,7 @@
 //! Strides are in bytes and may be zero, negative or overlapping; every constructor checks that all elements lie inside the
 //! bytes. Elements are read through `unsafe` here and by kernels; see `storage` for who may write.
 
-use crate::element::{Element, Plain, RuntimeElem};
+use crate::element::{AnyBits, Element, Plain, RuntimeElem};
 use crate::storage::Storage;
 use crate::{Device, Error};
 use sawmill_ir::backend::Slot;
@@ -274,9 +274,9 @@ impl<'a> View<'a> {
         })?;
         let first = self.base.wrapping_add(self.layout.offset);
         for_each_offset(&self.layout.shape, &self.layout.strides, &mut |offset| {
-            // SAFETY: the layout was checked: every element lies inside the storage, which `life` keeps alive; `E` takes any
-            // bit pattern.
-            out.push(unsafe { first.offset(offset).cast::<E>().read_unaligned() });
+            // SAFETY: the layout was checked: every element lies inside the storage, which `life` keeps alive; any bit
+            // pattern is a stored value.
+            out.push(E::from_stored(unsafe { first.offset(offset).cast::<E::Stored>().read_unaligned() }));
         });
         Ok(out)
     }
@@ -348,6 +348,9 @@ impl<E: Plain, const R: usize> Typed<E, R> {
     pub fn to_vec(&self) -> Vec<E> {
         self.inner.to_vec().expect("the constructor checked the element type")
     }
+}
+
+impl<E: AnyBits, const R: usize> Typed<E, R> {
     /// The elements, if they are row-major without gaps and aligned.
     pub fn as_slice(&self) -> Option<&[E]> {
         let layout = &self.inner.layout;

@@ -135,6 +135,17 @@ impl Machine<'_> {
                 self.buffers.swap(a.index(), b.index());
                 Ok(())
             }
+            Step::Scalar { dim, buffer } => self.scalar(*dim, *buffer),
+        }
+    }
+
+    fn scalar(&mut self, dim: DimId, buffer: BufferId) -> Ran<()> {
+        match self.buffers[buffer.index()].first().and_then(Array::integer) {
+            Some(value) => {
+                self.dims[dim.index()] = value;
+                Ok(())
+            }
+            None => self.fail(format!("`{}` is not one integer", self.module.buffers[buffer].name)),
         }
     }
 

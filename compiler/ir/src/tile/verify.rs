@@ -211,6 +211,7 @@ impl Plan<'_> {
                 Ok(())
             }
             Step::Swap(a, b) => self.swap(*a, *b),
+            Step::Scalar { dim, buffer } => self.scalar(*dim, *buffer),
         }
     }
 
@@ -227,6 +228,18 @@ impl Plan<'_> {
         // The loop may run no step at all.
         self.written = self.written.intersection(&before).copied().collect();
         self.vars.remove(&var);
+        Ok(())
+    }
+
+    fn scalar(&self, dim: DimId, id: BufferId) -> Checked {
+        let buffer = self.buffer(id)?;
+        let Some(name) = self.module.dims.get(dim).filter(|_| !self.vars.contains(&dim)) else {
+            return Err(self.fail(&buffer.name, "is read to a dim of the module that counts no loop around"));
+        };
+        let there = matches!(buffer.kind, BufferKind::Input { list: false }) || self.written.contains(&id);
+        if !buffer.dtype.is_int() || !buffer.shape.is_empty() || !there {
+            return Err(self.fail(&buffer.name, format!("is read to `{name}`, so it is one integer that is there")));
+        }
         Ok(())
     }
 

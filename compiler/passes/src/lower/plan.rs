@@ -351,9 +351,34 @@ impl<'a> Planner<'a> {
         let mut body = self.block(&inner.body)?;
         body.extend(swaps);
         self.program.loop_vars.remove(&inner.index);
-        let count = function.axes[inner.index].extent.clone();
+        let count = self.counted(&function.axes[inner.index].extent, &mut steps)?;
         steps.push(Step::Loop { var, count, body });
         Ok(steps)
+    }
+    /// A number of steps over dims alone: integers that it reads become dims, by steps that come before the loop.
+    fn counted(&mut self, count: &Index, steps: &mut Vec<Step>) -> Lowered<Index> {
+        let mut read = BTreeSet::new();
+        count.for_each_atom(&mut |atom| {
+            if let Atom::Read(tensor, subs) = atom {
+                read.insert((*tensor, subs.is_empty()));
+            }
+        });
+        let mut dims = BTreeMap::new();
+        for (tensor, scalar) in read {
+            let name = &self.program.function.tensors[tensor].name;
+            let stored = self.program.stored.get(&tensor).filter(|stored| scalar && !stored.list);
+            let Some(buffer) = stored.map(|stored| stored.buffer) else {
+                return Err(Stop::Unsupported(format!("a number of steps that is an element of `{name}`")));
+            };
+            let name = unused(name, |n| self.program.module.dims.values().any(|d| d == n));
+            let dim = self.program.module.dims.push(name);
+            steps.push(Step::Scalar { dim, buffer });
+            dims.insert(tensor, dim);
+        }
+        Ok(count.substitute(&mut |atom| match atom {
+            Atom::Read(tensor, _) => dims.get(tensor).map(|dim| Index::dim(*dim)),
+            _ => None,
+        }))
     }
 }
 

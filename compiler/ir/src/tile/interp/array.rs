@@ -110,6 +110,13 @@ impl Array {
         let count = shape.iter().product();
         Self { dtype, shape, data: Data::zeros(dtype, count), undefined: vec![true; count] }
     }
+    /// The value, if this is one integer that was written.
+    pub(super) fn integer(&self) -> Option<i64> {
+        match &self.data {
+            Data::Int(x) if self.shape.is_empty() && !self.undefined.iter().any(|u| *u) => x.first().copied(),
+            _ => None,
+        }
+    }
     /// The elements as floats, whatever their kind; truth values as 0 and 1.
     pub fn to_f64(&self) -> Vec<f64> {
         match &self.data {

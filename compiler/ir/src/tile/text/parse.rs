@@ -257,7 +257,12 @@ impl Parser {
             self.expect(",")?;
             return Ok(Step::Swap(a, self.buffer_name(module)?));
         }
-        Err(self.expected("`launch`, `loop`, `if`, `swap` or `}`"))
+        if self.eat_word("scalar") {
+            let dim = self.named("dim", module.dims.values().map(String::as_str))?;
+            self.expect("=")?;
+            return Ok(Step::Scalar { dim, buffer: self.buffer_name(module)? });
+        }
+        Err(self.expected("`launch`, `loop`, `if`, `swap`, `scalar` or `}`"))
     }
 
     fn buffer_name(&mut self, module: &Module) -> Result<BufferId, TextError> {

@@ -180,6 +180,9 @@ impl Out {
                 self.line("}".to_owned());
             }
             Step::Swap(a, b) => self.line(format!("swap {}, {}", buffer(a), buffer(b))),
+            Step::Scalar { dim, buffer: of } => {
+                self.line(format!("scalar {} = {}", quote(&module.dims[*dim]), buffer(of)));
+            }
         }
     }
 }

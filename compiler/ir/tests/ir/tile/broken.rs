@@ -18,7 +18,7 @@ fn with_body(body: &str) -> String {
 fn with_plan(plan: &str) -> String {
     format!(
         "tile x {{ dims n, l buffer a: f32[n] input buffer o: f32[n] output buffer t: f32[n] temp
-           buffer w: f32[n] input list buffer s: f32[4] temp
+           buffer w: f32[n] input list buffer s: f32[4] temp buffer c: i32[] input
            kernel k {{ dims n memory a: f32[n] in memory o: f32[n] out }}
            kernel both {{ dims n memory a: f32[n] in memory o: f32[n] inout }}
            plan {{ {plan} }} }}"
@@ -86,6 +86,8 @@ fn plans_that_break_a_rule_are_refused() {
         ("loop l < n { launch k(a, t) dims (n) } launch k(t, o) dims (n)", "before anything is written"),
         ("if n { launch k(a, t) dims (n) } else { } launch k(t, o) dims (n)", "before anything is written"),
         ("loop l < n { loop l < n { } }", "inside of its own loop"),
+        ("scalar l = a", "one integer that is there"),
+        ("scalar l = c loop l < n { scalar l = c }", "counts no loop around"),
         ("swap a, t", "swaps with a buffer of the call's own"),
         ("swap t, s", "swaps with a buffer of the call's own"),
         ("launch k(a, o) dims (n) swap o, t launch both(a, o) dims (n)", "before anything is written"),

@@ -25,11 +25,12 @@ fn programs_match_their_goldens_and_round_trip() {
 }
 
 const PLAN: &str = r#"tile "odd name" {
-  dims L, n, "two words"
+  dims L, n, "two words", steps
   buffer w: f32[4] input list
   buffer t: f32[4] temp
   buffer u: f32[4] temp
   buffer out: f32[4] output
+  buffer "how many": i32[] input
   kernel step {
     dims at
     memory a: f32[4] in
@@ -46,7 +47,8 @@ const PLAN: &str = r#"tile "odd name" {
   }
   plan {
     launch step(w[0], t) dims (0)
-    loop L < n {
+    scalar steps = "how many"
+    loop L < steps {
       launch step(w[max(L, div(-1 + n, 2))], u) dims (3 + 2*L*n - rem(n, 7))
       swap t, u
     }
