@@ -127,6 +127,9 @@ fn about(known: &dyn Known, atom: &Atom, facts: &mut Vec<Index>, choices: &mut V
             facts.push(m.mul(&this).add(m).sub(&one).sub(e));
             let bounds = quotient_bounds(&this, e, m, facts);
             facts.extend(bounds);
+            if not_negative(e, facts) {
+                facts.push(this);
+            }
         }
         Atom::Rem(e, m) if at_least_one(known, m, facts) => {
             let quotient = Index::atom(Atom::Div(e.clone(), m.clone()));
@@ -172,6 +175,13 @@ fn quotient_bounds(quotient: &Index, e: &Index, m: &Index, facts: &[Index]) -> V
         }
     }
     bounds
+}
+
+/// The facts as they stand show that `e` is 0 or more.
+fn not_negative(e: &Index, facts: &[Index]) -> bool {
+    let mut rows = facts.to_vec();
+    rows.push(e.scale(-1).sub(&Index::int(1)));
+    contradictory(&rows)
 }
 
 /// A divisor is at least 1: by its kind, or because a product of dims with it is.

@@ -133,6 +133,9 @@ fn equations_of_sizes_prove_reads() {
         "fn f<N>(x: f32[N], t: i32[N] in 0..N) -> y: f32[N] { let u[i] = t[i] - 1; y[i] = x[u[i] + 1]; }",
         "fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let at = argmax[i](x[i]); y = x[at]; }",
         "fn f<H, W>(x: f32[H * W]) -> y: f32[H, W] { y[h, w] = x[h * W + w]; }",
+        "fn f<H, NH, W, const P>(x: f32[H]) -> y: f32[NH * W, P] where H == NH * P { y[t, u] = x[t / W * P + u]; }",
+        "fn f<W, NH, NW, const P>(x: f32[W]) -> y: f32[NH * NW, P] where W == NW * P { y[t, u] = x[t % NW * P + u]; }",
+        "fn f<H, C, const K>(x: f32[H, C]) -> y: f32[H / K, K * C] { y[i, c] = x[i * K + c / C, c % C]; }",
     ];
     for program in proved {
         assert_eq!(check(program).0, Vec::<String>::new(), "{program}");
@@ -145,6 +148,10 @@ fn equations_of_sizes_prove_reads() {
         (
             "fn f<H, M, G>(k: f32[M]) -> y: f32[H] { y[h] = k[h / G]; }",
             "k[h / G]: this read of `k` can leave its range: cannot show `M >= h / G + 1`",
+        ),
+        (
+            "fn f<H, NH, W, const P>(x: f32[H]) -> y: f32[NH * W + 1, P] where H == NH * P { y[t, u] = x[t / W * P + u]; }",
+            "x[t / W * P + u]: this read of `x` can leave its range: cannot show `H >= P * t / W + u + 1`",
         ),
     ]);
 }
