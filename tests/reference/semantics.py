@@ -284,6 +284,27 @@ def conversions():
     def saturate(x, low, high):
         return 0 if math.isnan(x) else low if x <= low else high if x >= high else int(x)
 
+    wide = [-(2**40), -(2**31) - 1, -70000, -129, -128, -1, 0, 127, 128, 255, 256, 32768, 65536, 2**31, 2**32, 2**40]
+    into = lambda low, high: [min(max(value, low), high) for value in wide]
+    signed = lambda bits: into(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    unsigned = lambda bits: into(0, 2**bits - 1)
+    case(
+        "numbers/integers are written to narrower types saturated",
+        "pub fn f<N>(x: i64[N]) -> (a: i8[N], b: u8[N], c: i16[N], d: u16[N], e: i32[N], g: u32[N], h: f32[N]) {\n"
+        "    e[i] = x[i] as i32; g[i] = x[i] as u32; a[i] = e[i]; b[i] = e[i]; c[i] = e[i]; d[i] = e[i];\n"
+        "    h[i] = (e[i] as i8) as f32;\n}",
+        {"N": len(wide)},
+        {"x": tensor("i64", [len(wide)], wide)},
+        {
+            "a": tensor("i8", [len(wide)], signed(8)),
+            "b": tensor("u8", [len(wide)], unsigned(8)),
+            "c": tensor("i16", [len(wide)], signed(16)),
+            "d": tensor("u16", [len(wide)], unsigned(16)),
+            "e": tensor("i32", [len(wide)], signed(32)),
+            "g": tensor("u32", [len(wide)], unsigned(32)),
+            "h": tensor("f32", [len(wide)], signed(8)),
+        },
+    )
     case(
         "cast/float to integer truncates and saturates",
         "pub fn f<N>(x: f32[N]) -> (y: i32[N], z: u32[N]) { y[i] = x[i] as i32; z[i] = x[i] as u32; }",

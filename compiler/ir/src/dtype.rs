@@ -104,6 +104,16 @@ impl DType {
     pub fn is_int(self) -> bool {
         matches!(self.kind(), Kind::Signed | Kind::Unsigned)
     }
+    /// The least and the greatest value of an integer type.
+    pub fn int_bounds(self) -> Option<(i64, i64)> {
+        let bits = self.bits();
+        match self.kind() {
+            Kind::Unsigned if bits < 64 => Some((0, (1_i64 << bits) - 1)),
+            Kind::Signed if bits < 64 => Some((-(1_i64 << (bits - 1)), (1_i64 << (bits - 1)) - 1)),
+            Kind::Signed => Some((i64::MIN, i64::MAX)),
+            _ => None,
+        }
+    }
     /// Bytes of one element; `None` for types narrower than a byte.
     pub const fn bytes(self) -> Option<u32> {
         if self.bits() >= 8 { Some(self.bits() / 8) } else { None }

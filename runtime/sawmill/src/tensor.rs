@@ -74,6 +74,9 @@ impl Layout {
     /// Checks that every element lies in `0..bytes`.
     fn check(&self, bytes: usize) -> Result<(), Error> {
         let (below, above) = self.span()?;
+        if above == 0 {
+            return Ok(());
+        }
         let end = (self.offset as u128).saturating_add(above);
         if (self.offset as u128) < below || end > bytes as u128 {
             return Err(Error::Tensor(format!(

@@ -170,8 +170,9 @@ impl Emit<'_> {
     fn stores(&mut self, outputs: &[Output]) -> Lowered<()> {
         for output in outputs {
             let value = self.term(output.value)?;
-            let to = self.storage(output.tensor)?.widened();
-            let value = self.b.cast(value, to)?;
+            let to = self.storage(output.tensor)?;
+            let value = self.saturated(value, to)?;
+            let value = self.b.cast(value, to.widened())?;
             let mut subs: Vec<Sub> = Vec::new();
             for (dim, axis) in (0_u32..).zip(&output.axes) {
                 let mut at = Index::axis(*axis);

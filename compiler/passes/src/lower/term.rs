@@ -38,10 +38,12 @@ impl Emit<'_> {
             Op::Elem(op) => self.elementwise(*op, term)?,
             Op::Cast(to) => {
                 let x = self.term(term.args[0])?;
+                let x = self.saturated(x, *to)?;
                 self.b.cast(x, *to)?
             }
             Op::Round(to) => {
                 let x = self.term(term.args[0])?;
+                let x = self.saturated(x, *to)?;
                 self.b.round(x, *to)?
             }
             Op::Reduce { op, axes, segment: None } if op.is_primitive() && term.args.len() == 1 => {
@@ -59,6 +61,20 @@ impl Emit<'_> {
             }
             other => return Err(Stop::Unsupported(format!("{other:?} is not lowered yet"))),
         }])
+    }
+
+    /// An integer brought into the range of another integer type, as a conversion to it does; anything else as it is.
+    pub(super) fn saturated(&mut self, x: Value, to: DType) -> Lowered<Value> {
+        let from = self.b.type_of(x).dtype;
+        let (Some((least, greatest)), Some((low, high))) = (from.int_bounds(), to.int_bounds()) else { return Ok(x) };
+        let mut x = x;
+        for (op, bound, needed) in [(ElemOp::Max, low, least < low), (ElemOp::Min, high, greatest > high)] {
+            if needed {
+                let bound = self.b.constant(Const::Int(bound), from)?;
+                x = self.b.elem(op, &[x, bound])?;
+            }
+        }
+        Ok(x)
     }
 
     fn state(&self, component: u32) -> Lowered<(Value, Option<Value>)> {

@@ -75,12 +75,7 @@ pub(super) fn wrap_int(dtype: DType, value: i64) -> i64 {
 
 /// `value` saturated to the range of the integer type `dtype`.
 pub(super) fn saturate_int(dtype: DType, value: i64) -> i64 {
-    let bits = dtype.bits();
-    let (low, high) = match dtype.kind() {
-        Kind::Unsigned if bits < 64 => (0, (1_i64 << bits) - 1),
-        _ if bits < 64 => (-(1_i64 << (bits - 1)), (1_i64 << (bits - 1)) - 1),
-        _ => (i64::MIN, i64::MAX),
-    };
+    let (low, high) = dtype.int_bounds().unwrap_or((i64::MIN, i64::MAX));
     value.clamp(low, high)
 }
 
