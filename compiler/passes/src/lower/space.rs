@@ -198,7 +198,7 @@ impl Space {
         }
     }
     /// The range of an index, if only tile axes with constant coefficients and constants occur.
-    fn range(&self, index: &Index) -> Option<(i64, i64)> {
+    pub(super) fn range(&self, index: &Index) -> Option<(i64, i64)> {
         let (mut low, mut high) = (0_i64, 0_i64);
         for (monomial, coefficient) in index.terms() {
             let (l, h) = match monomial {

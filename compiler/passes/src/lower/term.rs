@@ -37,8 +37,10 @@ impl Emit<'_> {
             }
             Op::Elem(op) => self.elementwise(*op, term)?,
             Op::Cast(to) => {
-                let x = self.term(term.args[0])?;
-                let x = self.saturated(x, *to)?;
+                let mut x = self.term(term.args[0])?;
+                if !self.fits(term.args[0], *to) {
+                    x = self.saturated(x, *to)?;
+                }
                 self.b.cast(x, *to)?
             }
             Op::Round(to) => {
@@ -61,6 +63,13 @@ impl Emit<'_> {
             }
             other => return Err(Stop::Unsupported(format!("{other:?} is not lowered yet"))),
         }])
+    }
+
+    /// Whether a term is a position that an integer type holds wherever it is computed here.
+    fn fits(&self, id: TermId, to: DType) -> bool {
+        let Op::Index(index) = &self.program.function.terms[id].op else { return false };
+        let range = self.space.over_symbols(index).and_then(|index| self.space.range(&index));
+        range.zip(to.int_bounds()).is_some_and(|((low, high), (least, greatest))| least <= low && high <= greatest)
     }
 
     /// An integer brought into the range of another integer type, as a conversion to it does; anything else as it is.
