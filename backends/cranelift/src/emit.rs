@@ -9,8 +9,9 @@
 //! of the code. What makes VIR fast here, on x86-64:
 //! - A load is folded into its user if it has no other, directly or through what it is splatted into, and no other memory
 //!   access lies between the two: load where it is used. A splat with one user is a broadcast from memory.
-//! - A multiply-add overwrites its first factor, not the sum, and copies the factor first if it is needed again. Make the
-//!   splatted operand the first factor. Sums of a register block then move on by one register for each step of k; unroll
+//! - A multiply-add overwrites its first factor, not the sum, and copies the factor first if it is needed again. A factor
+//!   that nothing else needs is made the first one, unless it is a load, which is folded as the second. Where both are needed
+//!   again, make the splatted operand the first factor. Sums of a register block then move on by one register for each step of k; unroll
 //!   by 2 and go through the rows backwards in every odd step, and they come back without moves. Blocks of 6x2, 5x2 and
 //!   4x2 registers reach the full rate of 128-bit multiply-adds; 12x1 reaches 90 % (two loads a cycle).
 
@@ -20,6 +21,7 @@ mod half;
 mod integer;
 mod lanes;
 mod memory;
+mod readers;
 mod shuffle;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,8 @@ use cranelift_codegen::ir::{self, AbiParam, BlockArg, InstBuilder, UserFuncName,
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use sawmill_simd::vir::{BlockId, Elem, Function, Group, Inst, Op, Type, Val};
+
+use readers::Readers;
 
 /// The registers of a value.
 type Regs = Vec<ir::Value>;
@@ -50,6 +54,8 @@ pub(crate) fn emit(func: &Function, isa: &dyn TargetIsa, fma: bool) -> ir::Funct
         b,
         values: vec![Vec::new(); count],
         sources: vec![None; count],
+        readers: Readers::of(func),
+        waiting: BTreeMap::new(),
         fma,
         zero: None,
         places: BTreeMap::new(),
@@ -80,6 +86,9 @@ struct Emitter<'a, 'b> {
     b: FunctionBuilder<'b>,
     values: Vec<Regs>,
     sources: Vec<Option<Source>>,
+    readers: Readers,
+    /// Where loads that wait for their reader will be done.
+    waiting: BTreeMap<Val, memory::Place>,
     fma: bool,
     /// The zeros of the current block.
     zero: Option<(ir::Block, ir::Value)>,
@@ -94,6 +103,14 @@ impl Emitter<'_, '_> {
 
     fn regs(&self, value: Val) -> Regs {
         self.values[value.index()].clone()
+    }
+
+    /// One register of a value; loads it now if that has waited.
+    fn reg(&mut self, value: Val, position: usize) -> ir::Value {
+        match self.waiting.get(&value) {
+            Some(place) => self.load_register(*place, self.ty(value), position),
+            None => self.values[value.index()][position],
+        }
     }
 
     fn scalar(&self, value: Val) -> ir::Value {
@@ -224,8 +241,12 @@ impl Emitter<'_, '_> {
             }
             (Op::Select, _) => self.select(inst, ty),
             (Op::Fma, _) => {
-                let [a, b, c] = [0, 1, 2].map(|position| self.regs(inst.args[position]));
-                (0..a.len()).map(|i| self.fma(a[i], b[i], c[i])).collect()
+                let (first, second) = self.factors(inst.args[0], inst.args[1]);
+                let one = |e: &mut Self, i| {
+                    let [a, b, c] = [first, second, inst.args[2]].map(|value| e.reg(value, i));
+                    e.fma(a, b, c)
+                };
+                (0..lanes::count(ty)).map(|i| one(self, i)).collect()
             }
             (op, Group::Convert) => self.convert(op, inst.args[0], ty),
             (op, Group::Binary) => self.binary(op, inst.args[0], inst.args[1]),
@@ -251,6 +272,13 @@ impl Emitter<'_, '_> {
 
     fn binary(&mut self, op: Op, a: Val, b: Val) -> Regs {
         let ty = self.ty(a);
+        if ty.elem.is_float() && matches!(op, Op::Add | Op::Sub | Op::Mul) {
+            let one = |e: &mut Self, i| {
+                let [left, right] = [a, b].map(|value| e.reg(value, i));
+                e.float_binary(op, left, right)
+            };
+            return (0..lanes::count(ty)).map(|i| one(self, i)).collect();
+        }
         let (left, right) = (self.regs(a), self.regs(b));
         match op {
             Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::Ult | Op::Ule => {

@@ -2,7 +2,7 @@
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use sawmill_simd::vir::{Elem, Op, Type};
+use sawmill_simd::vir::{Elem, Op, Type, Val};
 
 use super::{Emitter, Regs};
 
@@ -43,6 +43,12 @@ impl Emitter<'_, '_> {
         }
         let chosen = self.b.ins().select(wins, a, b);
         self.b.ins().select(is_nan, a, chosen)
+    }
+
+    /// The factors of a product in the order that needs fewest instructions, see the module of emission.
+    pub(super) fn factors(&self, a: Val, b: Val) -> (Val, Val) {
+        let spare = |value: Val| self.readers.one(value) && !self.readers.is_load(value);
+        if spare(b) && !spare(a) { (b, a) } else { (a, b) }
     }
 
     pub(super) fn fma(&mut self, a: ir::Value, b: ir::Value, c: ir::Value) -> ir::Value {

@@ -9,7 +9,7 @@ use super::{Emitter, Regs};
 
 /// An address without its constant part, and the constant part.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     base: ir::Value,
     disp: i32,
 }
@@ -33,7 +33,17 @@ fn stored(ty: Type) -> Type {
 impl Emitter<'_, '_> {
     pub(super) fn load(&mut self, inst: &Inst, ty: Type) -> Regs {
         let place = self.place(&inst.args, &inst.imms);
+        if count(ty) > 1 && self.readers.waits(inst.results[0]) {
+            self.waiting.insert(inst.results[0], place);
+            return Regs::new();
+        }
         self.load_at(place, ty)
+    }
+
+    /// One register of a vector of several.
+    pub(super) fn load_register(&mut self, place: Place, ty: Type, position: usize) -> ir::Value {
+        let place = place.offset(position * 16);
+        self.b.ins().load(clif(ty), flags(), place.base, place.disp)
     }
 
     pub(super) fn write(&mut self, inst: &Inst) {
@@ -87,11 +97,7 @@ impl Emitter<'_, '_> {
             let bits = self.b.ins().load(part, flags(), place.base, place.disp);
             return vec![self.low_bits_to_vector(bits, clif(ty))];
         }
-        let load = |e: &mut Self, i: usize| {
-            let place = place.offset(i * 16);
-            e.b.ins().load(clif(ty), flags(), place.base, place.disp)
-        };
-        (0..count(ty)).map(|i| load(self, i)).collect()
+        (0..count(ty)).map(|i| self.load_register(place, ty, i)).collect()
     }
 
     fn store_at(&mut self, place: Place, ty: Type, regs: &[ir::Value]) {
