@@ -1,7 +1,7 @@
 //! Simpler forms of one operation, exact to the last bit (the payload of a NaN excepted).
 //!
 //! In: an operation on values of the new function. Out: a value that equals it, or the operation to be placed. Rules:
-//! folding of constants that are the same in every lane; neutral and absorbing operands; powers of two as shifts;
+//! folding of constants that are the same in every lane; neutral and absorbing operands; masks of bits that are 0 anyway; powers of two as shifts;
 //! constants gathered at the end of a sum, where addresses take them.
 
 use super::super::func::Val;
@@ -89,6 +89,7 @@ impl Tidy<'_> {
             (Op::Mul | Op::Div, 1) | (Op::And, -1) => Ok(a),
             (Op::Mul | Op::And | Op::Div, 0) | (Op::Rem, 1) => Ok(self.constant(ty, 0)),
             (Op::Rem, 0) => Ok(a),
+            (Op::And, c) if self.possible_bits(a) & !c == 0 => Ok(a),
             (Op::Sub, c) => self.again(Op::Add, a, c.wrapping_neg(), ty),
             (Op::Add, c) => match self.sum_with_constant(a) {
                 Some((inner, known)) => self.again(Op::Add, inner, known.wrapping_add(c), ty),
@@ -124,6 +125,22 @@ impl Tidy<'_> {
         let factor = self.integer(ty, c);
         let product = self.value(Key { op: Op::Mul, args: vec![inner, factor], imms: Vec::new(), ty });
         self.again(Op::Add, product, known.wrapping_mul(c), ty)
+    }
+
+    /// Bits of a lane that may be set, sign-extended to 64.
+    fn possible_bits(&self, value: Val) -> i64 {
+        let ones = low_bits(self.new.ty(value).elem, u64::MAX);
+        let Some(key) = self.made_by[value.index()].as_ref() else { return -1 };
+        let constant = key.args.get(1).and_then(|arg| self.constant_of(*arg));
+        match (key.op, constant) {
+            (Op::And, Some(mask)) => mask,
+            (Op::Ushr, Some(count)) => {
+                let count = count.rem_euclid(i64::from(key.ty.elem.bits()));
+                if count == 0 { -1 } else { (ones >> count).cast_signed() }
+            }
+            (Op::Zext, _) => low_bits(self.new.ty(key.args[0]).elem, u64::MAX).cast_signed(),
+            _ => -1,
+        }
     }
 
     fn sum_with_constant(&self, value: Val) -> Option<(Val, i64)> {
