@@ -98,13 +98,16 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
         roles.extend(work.fill(&rest, STREAM).into_iter().filter(|(_, t)| *t > 1).map(|(a, t)| (a, Role::Tile(t))));
     }
     let run_time = |a: &&AxisId| work.known(**a).is_none() && matches!(roles.get(a), Some(Role::Tile(_)));
-    let reused = sides.iter().flatten().filter(|a| !heavy(a)).collect::<BTreeSet<_>>();
-    let variant = work.axes.iter().find(|a| run_time(a) && reused.contains(a));
-    let worthwhile = sides.len() > 1 && small.is_none();
+    // Few positions share nothing worth a tile: neither a factor with another side, nor what does not depend on them.
+    let tiled_for_reuse = |axis: &AxisId| match sides.iter().any(|side| side.contains(axis)) {
+        true => sides.len() > 1 && !heavy(axis),
+        false => true,
+    };
+    let variant = work.axes.iter().find(|a| run_time(a) && tiled_for_reuse(a));
     Schedule {
         free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
         reduce: seen.reduce_tiles(work, &shape),
-        small: variant.copied().filter(|_| worthwhile),
+        small: variant.copied().filter(|_| small.is_none()),
     }
 }
 
@@ -129,12 +132,13 @@ impl Shape {
         let floats = i64::try_from(target.l1_bytes / 4).unwrap_or(i64::MAX);
         // Square tiles: an accumulator that fills half of the first-level cache.
         let square = (0..12).map(|n| 1 << n).take_while(|side| side * side * 2 <= floats).last().unwrap_or(1);
-        // A few rows at once, as long as they fit half of it: many streams, each vector of the other factor used again.
+        // A few rows at once, as long as what they share fits half of it: many streams, each vector of the other factor used
+        // again.
         let rows = i64::from(target.vector_registers / 2).max(1);
         match sides {
             // Nothing to reuse: short tiles, so that little of a short axis is computed for nothing.
             0 => Self { free: square, reduce: if inner { square / 2 } else { STREAM } },
-            1 if !inner => Self { free: rows, reduce: floats / 2 / rows },
+            1 if !inner => Self { free: rows, reduce: floats / 2 },
             _ => Self { free: square, reduce: square },
         }
     }
