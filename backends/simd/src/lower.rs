@@ -304,6 +304,10 @@ impl<'k> Lower<'k> {
     }
     /// The buffer a value is written to.
     fn buffer_of(&mut self, value: Value) -> Buffer {
+        self.buffer_over(value, self.axes(value))
+    }
+    /// The buffer for a value's elements along some of its axes.
+    fn buffer_over(&mut self, value: Value, axes: &[AxisId]) -> Buffer {
         if let Some(target) = self.targets.get(&value) {
             return target.clone();
         }
@@ -311,7 +315,7 @@ impl<'k> Lower<'k> {
             return buffer.clone();
         }
         let elem = self.elem(self.dtype(value));
-        let buffer = self.allocate(self.axes(value), elem);
+        let buffer = self.allocate(axes, elem);
         self.buffers.insert(value, buffer.clone());
         buffer
     }

@@ -8,9 +8,10 @@
 //! twice over, and no more than the registers hold.
 
 use super::Lower;
-use super::layout::{Place, Point, Pos};
+use super::layout::{Buffer, Place, Point, Pos};
 use super::nest::{Axis, UNROLLED, lanes_within};
 use super::plan::unit_axis;
+use super::view::TileInMemory;
 use crate::vir::{Elem, Type, Val};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ReduceOp;
@@ -75,6 +76,7 @@ impl Lower<'_> {
         };
         let sum = self.blocking(inst, kind, over, roots);
         let result = sum.result;
+        let by_row = self.pending_by_row(&sum);
         if self.axes(result).is_empty() {
             let totals = self.block(&sum, &[Point::default()]);
             return self.set_place(result, Place::Scalar(totals[0]));
@@ -83,6 +85,9 @@ impl Lower<'_> {
         let outer: Vec<Axis> = sum.outer.iter().map(|axis| Axis { axis: *axis, lanes: 1 }).collect();
         self.nest(&outer, &Point::default(), sum.roots, &mut |s, point| {
             s.row_blocks(&sum, point, &mut |s, rows| {
+                for (value, tile, buffer) in &by_row {
+                    s.keep_tile(*value, tile, buffer, &rows[0]);
+                }
                 s.vector_blocks(&sum, rows, &mut |s, block| {
                     let totals = s.block(&sum, block);
                     for (at, total) in block.iter().zip(totals) {
@@ -92,6 +97,36 @@ impl Lower<'_> {
             });
         });
         self.set_place(result, Place::Buffer(buffer));
+    }
+
+    /// Loads that wait for this contraction: those that have its row axis, if a block is one row, are kept row by row, right
+    /// before they are read, so that memory is read at an even pace. The others are kept now.
+    fn pending_by_row(&mut self, sum: &Sum<'_>) -> Vec<(Value, TileInMemory, Buffer)> {
+        let mut pending = Vec::new();
+        sum.roots.iter().for_each(|root| self.pending_under(*root, &mut pending));
+        let mut by_row = Vec::new();
+        for value in pending {
+            let Some(inst) = self.plan.def(value) else { continue };
+            let row = sum.rows.filter(|(axis, rows)| *rows == 1 && self.axes(value).contains(axis));
+            let Some((row, _)) = row else {
+                self.keep_load(inst);
+                continue;
+            };
+            let axes: Vec<AxisId> = self.axes(value).iter().copied().filter(|a| *a != row).collect();
+            let buffer = self.buffer_over(value, &axes);
+            by_row.push((value, self.tile_in_memory(inst), buffer));
+        }
+        by_row
+    }
+    fn pending_under(&self, value: Value, found: &mut Vec<Value>) {
+        match self.place(value) {
+            Some(Place::Pending) if !found.contains(&value) => found.push(value),
+            Some(Place::Fused) => {
+                let args = self.plan.def(value).map_or(&[][..], |inst| &inst.args);
+                args.iter().for_each(|arg| self.pending_under(*arg, found));
+            }
+            _ => {}
+        }
     }
 
     /// Chooses lanes, rows and vectors of a block.

@@ -67,7 +67,7 @@ impl Lower<'_> {
                 let other = *other;
                 self.hoist(other, point);
             }
-            Some(Place::Scalar(_)) | None => {}
+            Some(Place::Scalar(_) | Place::Pending) | None => {}
             Some(_) if point.binds(self.axes(value)) => {
                 self.eval(value, point);
             }

@@ -127,6 +127,8 @@ pub(super) enum Place {
     View(View),
     /// Computed from its operands wherever it is read.
     Fused,
+    /// A load that the contraction which reads it will keep, a row at a time if it can.
+    Pending,
     /// The same as another value.
     Alias(Value),
 }

@@ -134,9 +134,23 @@ impl Lower<'_> {
         self.close_scope();
         self.b.begin_else(&[quick]);
         self.open_scope();
+        // Where a scalar coordinate is outside, every lane is.
+        let (outer, _) = self.scalar_address(&access);
+        if let Some(outer) = outer {
+            self.b.begin_if(outer);
+        }
+        self.open_scope();
         let (offsets, valid) = self.scattered(&access);
         let value = self.b.gather(elem, Address::indexed(access.words.pointer, offsets, 1), Some(valid));
-        let slow = padded(self, value, Some(valid));
+        let mut slow = padded(self, value, Some(valid));
+        self.close_scope();
+        if outer.is_some() {
+            self.b.begin_else(&[slow]);
+            self.open_scope();
+            let outside = self.widen(pad, access.lanes);
+            self.close_scope();
+            slow = self.b.end_if(&[outside])[0];
+        }
         self.close_scope();
         self.b.end_if(&[slow])[0]
     }

@@ -1,7 +1,7 @@
 //! Nests of loops over constant extents.
 //!
 //! In: axes, outermost first, and a body. Out: VIR loops around the body. The last axis may run in lanes: whole vectors
-//! first, then one with fewer valid lanes. Before a loop opens, what the body needs and does not depend on it is computed.
+//! first, then a shorter one, with fewer valid lanes. Before a loop opens, what the body needs and does not depend on it is computed.
 
 use super::Lower;
 use super::layout::{Point, Pos};
@@ -15,6 +15,11 @@ pub(super) const UNROLLED: i64 = 2;
 pub(super) fn lanes_within(extent: i64, wanted: u8) -> u8 {
     let most = u64::try_from(extent).unwrap_or(1).next_power_of_two().min(64);
     wanted.min(u8::try_from(most).unwrap_or(64))
+}
+
+/// Lanes of the vector that the last `tail` positions of an axis are in, where others have `full`.
+fn lanes_of_tail(tail: i64, full: u8) -> u8 {
+    lanes_within(tail.max(4), full)
 }
 
 /// What the innermost extent of a buffer is a multiple of, so that whole vectors of up to 16 lanes stay inside.
@@ -58,7 +63,7 @@ impl Lower<'_> {
         }
         if tail > 0 {
             let count = u8::try_from(tail).expect("invariant: a tail has fewer than 64 lanes");
-            let pos = Pos::fixed(whole * lanes).in_lanes(full, count);
+            let pos = Pos::fixed(whole * lanes).in_lanes(lanes_of_tail(tail, full), count);
             self.nest(rest, &point.with(first.axis, pos), roots, body);
         }
     }

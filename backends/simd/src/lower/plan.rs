@@ -23,6 +23,8 @@ const KEEP: f64 = 1.5;
 pub(super) struct Placed<'k> {
     pub(super) inst: &'k Inst,
     pub(super) depth: u32,
+    /// The first instruction of the region it is in.
+    region: usize,
 }
 
 /// The decisions for one kernel.
@@ -37,6 +39,8 @@ pub(super) struct Plan<'k> {
     fused: Vec<bool>,
     /// Whether each value is the operand of a contraction that lanes run along and that is read again and again.
     panel: Vec<bool>,
+    /// Whether each value is a load that one contraction alone reads, next to which it stands.
+    sole: Vec<bool>,
 }
 
 impl<'k> Plan<'k> {
@@ -48,18 +52,21 @@ impl<'k> Plan<'k> {
             rank: Vec::new(),
             fused: vec![false; kernel.values.len()],
             panel: vec![false; kernel.values.len()],
+            sole: vec![false; kernel.values.len()],
         };
         plan.collect(&kernel.body, 0);
         plan.rank = rank::axes(kernel, &plan.insts);
         plan.decide(kernel);
+        plan.mark_sole();
         plan
     }
     fn collect(&mut self, region: &'k Region, depth: u32) {
+        let first = self.insts.len();
         for inst in &region.insts {
             for value in &inst.results {
                 self.defs[value.index()] = Some(self.insts.len());
             }
-            self.insts.push(Placed { inst, depth });
+            self.insts.push(Placed { inst, depth, region: first });
             match &inst.op {
                 Op::For { body, .. } => self.collect(body, depth + 1),
                 Op::If { then, otherwise } => {
@@ -82,6 +89,10 @@ impl<'k> Plan<'k> {
     pub(super) fn is_panel(&self, value: Value) -> bool {
         self.panel[value.index()]
     }
+    /// Whether a value is a load that one contraction alone reads, next to which it stands.
+    pub(super) fn is_sole(&self, value: Value) -> bool {
+        self.sole[value.index()]
+    }
     /// The axis that runs in lanes in a nest over `axes`.
     pub(super) fn lane(&self, kernel: &Kernel, axes: &[AxisId]) -> Option<AxisId> {
         lane(kernel, &self.rank, axes)
@@ -97,7 +108,7 @@ impl<'k> Plan<'k> {
     fn decide(&mut self, kernel: &Kernel) {
         let mut demand = vec![Demand::default(); kernel.values.len()];
         for at in (0..self.insts.len()).rev() {
-            let Placed { inst, depth } = self.insts[at];
+            let Placed { inst, depth, .. } = self.insts[at];
             for value in &inst.results {
                 let need = demand[value.index()];
                 self.fused[value.index()] = self.fuses(kernel, inst, *value, need, depth);
@@ -123,6 +134,29 @@ impl<'k> Plan<'k> {
             let axes = &kernel.values[*operand].axes;
             let reads = work(kernel, &all) / work(kernel, axes);
             self.panel[operand.index()] |= axes.contains(&lane) && !over.contains(&lane) && reads >= OFTEN;
+        }
+    }
+    fn mark_sole(&mut self) {
+        let mut readers: Vec<Vec<usize>> = vec![Vec::new(); self.defs.len()];
+        for (at, placed) in self.insts.iter().enumerate() {
+            operands(placed.inst).into_iter().for_each(|value| readers[value.index()].push(at));
+        }
+        for at in 0..self.insts.len() {
+            let Placed { inst, region, .. } = self.insts[at];
+            if let (Op::Load { .. }, [value]) = (&inst.op, inst.results.as_slice()) {
+                let reader = self.contraction_of(*value, &readers);
+                self.sole[value.index()] = reader.is_some_and(|reader| self.insts[reader].region == region);
+            }
+        }
+    }
+    /// The contraction that alone reads a value, directly or through what is computed where it is read.
+    fn contraction_of(&self, value: Value, readers: &[Vec<usize>]) -> Option<usize> {
+        let [reader] = readers[value.index()].as_slice() else { return None };
+        let inst = self.insts[*reader].inst;
+        match (&inst.op, inst.results.as_slice()) {
+            (Op::Mma { .. }, _) => inst.args[..2].contains(&value).then_some(*reader),
+            (op, [result]) if is_elementwise(op) && self.is_fused(*result) => self.contraction_of(*result, readers),
+            _ => None,
         }
     }
     /// What a branch yields stands for its result wherever that is read.
@@ -175,7 +209,7 @@ impl<'k> Plan<'k> {
         let values = operands(inst);
         let nest = match (&inst.op, inst.results.first()) {
             (Op::Mma { over }, Some(result)) => {
-                return contraction_evaluations(kernel, inst, over, &kernel.values[*result].axes);
+                return self.contraction_evaluations(kernel, inst, over, &kernel.values[*result].axes);
             }
             (Op::If { .. }, _) => return vec![0.0; values.len()],
             (Op::For { .. }, _) => {
@@ -186,6 +220,31 @@ impl<'k> Plan<'k> {
         };
         // A nest puts what an operand does not depend on inside, so an operand is read again only where lanes force it.
         values.iter().map(|v| if kernel.values[*v].axes.is_empty() { 0.0 } else { nest }).collect()
+    }
+    fn contraction_evaluations(&self, kernel: &Kernel, inst: &Inst, over: &[AxisId], out: &[AxisId]) -> Vec<f64> {
+        // Register blocks share an operand's element among several results, unless lanes are so many that one result fills
+        // the registers.
+        const SHARED: f64 = 6.0;
+        let all_axes = [over, out].concat();
+        let horizontal = self.lane(kernel, &all_axes).is_some_and(|lane| over.contains(&lane));
+        let alone = horizontal && inst.args[..2].iter().any(|v| self.is_narrow(kernel, *v));
+        let shared = if alone { 1.0 } else { SHARED };
+        let all = work(kernel, &all_axes);
+        let axes = |v: &Value| &kernel.values[*v].axes;
+        let reuse = |v: &Value| (all / work(kernel, axes(v)) / shared).max(1.0) * work(kernel, axes(v));
+        let mut counts: Vec<f64> = inst.args.iter().take(2).map(reuse).collect();
+        counts.extend(inst.args.iter().skip(2).map(|_| work(kernel, out)));
+        counts
+    }
+    /// Whether a value is computed from loaded bytes.
+    fn is_narrow(&self, kernel: &Kernel, value: Value) -> bool {
+        let Some(inst) = self.def(value) else { return false };
+        match &inst.op {
+            Op::Load { mem, .. } => kernel.memory[*mem].dtype.bits() <= 8,
+            op if is_elementwise(op) => inst.args.iter().any(|v| self.is_narrow(kernel, *v)),
+            Op::Rename(_) | Op::Slice(_) => self.is_narrow(kernel, inst.args[0]),
+            _ => false,
+        }
     }
 }
 
@@ -200,17 +259,6 @@ struct Demand {
 /// Whether computing again at each read is cheaper than keeping.
 fn cheaper_again(cost: f64, repeats: f64) -> bool {
     cost * repeats <= cost + KEEP + 0.5 * repeats
-}
-
-fn contraction_evaluations(kernel: &Kernel, inst: &Inst, over: &[AxisId], out: &[AxisId]) -> Vec<f64> {
-    // Register blocks share an operand's element among several results.
-    const SHARED: f64 = 6.0;
-    let all = work(kernel, &[over, out].concat());
-    let axes = |v: &Value| &kernel.values[*v].axes;
-    let reuse = |v: &Value| (all / work(kernel, axes(v)) / SHARED).max(1.0) * work(kernel, axes(v));
-    let mut counts: Vec<f64> = inst.args.iter().take(2).map(reuse).collect();
-    counts.extend(inst.args.iter().skip(2).map(|_| work(kernel, out)));
-    counts
 }
 
 /// Every value an instruction reads when it runs, its regions' yields included.

@@ -15,20 +15,29 @@ impl Lower<'_> {
     /// Computes a value once and keeps it.
     pub(super) fn keep(&mut self, value: Value) {
         let buffer = self.buffer_of(value);
-        let loops = self.loops(self.axes(value), self.lanes_wanted(&[value]));
-        let roots = self.plan.def(value).map_or(Vec::new(), |inst| inst.args.clone());
-        self.nest(&loops, &Point::default(), &roots, &mut |s, point| {
-            let result = s.compute(value, point);
-            s.write_buffer(&buffer, point, result);
-        });
+        self.keep_at(value, &buffer, &Point::default());
         self.set_place(value, Place::Buffer(buffer));
+    }
+    /// Computes a value over the axes of a buffer, at `point` along others.
+    pub(super) fn keep_at(&mut self, value: Value, buffer: &Buffer, point: &Point) {
+        let axes: Vec<AxisId> = buffer.strides.iter().map(|(a, _)| *a).collect();
+        let loops = self.loops(&axes, self.lanes_wanted(&[value]));
+        let roots = self.plan.def(value).map_or(Vec::new(), |inst| inst.args.clone());
+        self.nest(&loops, point, &roots, &mut |s, point| {
+            let result = s.compute(value, point);
+            s.write_buffer(buffer, point, result);
+        });
     }
 
     /// Copies a value to a buffer, over the buffer's axes.
     pub(super) fn copy(&mut self, value: Value, to: &Buffer) {
+        self.copy_at(value, to, &Point::default());
+    }
+    /// The same at `point` along axes that the buffer lacks.
+    pub(super) fn copy_at(&mut self, value: Value, to: &Buffer, point: &Point) {
         let axes: Vec<AxisId> = to.strides.iter().map(|(a, _)| *a).collect();
         let loops = self.loops(&axes, self.lanes_wanted(&[value]));
-        self.nest(&loops, &Point::default(), &[value], &mut |s, point| {
+        self.nest(&loops, point, &[value], &mut |s, point| {
             let result = s.eval(value, point);
             s.write_buffer(to, point, result);
         });

@@ -12,7 +12,54 @@ use super::scalar::MemoryWords;
 use super::{Lower, Refusal, round_up, storage};
 use crate::vir::{Elem, Val};
 use sawmill_ir::dtype::DType;
-use sawmill_ir::tile::{Access, AxisId, Inst, MemId, Op, Subscript};
+use sawmill_ir::tile::{Access, AxisId, Inst, MemId, Op, Subscript, Value};
+
+/// Side of the squares in which a load is transposed.
+const SIDE: i64 = 4;
+
+/// A tile where it lies in memory.
+pub(super) struct TileInMemory {
+    /// The address of the element at position 0 of every axis.
+    pointer: Val,
+    dtype: DType,
+    /// Bytes of an element.
+    bytes: i64,
+    /// The stride of each axis at run time.
+    strides: Vec<(AxisId, Val)>,
+    /// Axes with constant strides where memory is packed, in elements.
+    dense: Vec<(AxisId, i64)>,
+    /// Whether all of it is inside of the memory, unless that is known.
+    inside: Option<Val>,
+    /// Whether memory is packed, if that matters.
+    packed: Option<Val>,
+}
+
+impl TileInMemory {
+    fn nowhere(pointer: Val) -> Self {
+        let (strides, dense) = (Vec::new(), Vec::new());
+        Self { pointer, dtype: DType::U8, bytes: 1, strides, dense, inside: None, packed: None }
+    }
+    /// Strides of the axes that are not dense.
+    fn dynamic(&self) -> Vec<(AxisId, Val)> {
+        let is_dense = |axis: AxisId| self.dense.iter().any(|(d, _)| *d == axis);
+        self.strides.iter().filter(|(a, _)| !is_dense(*a)).copied().collect()
+    }
+    /// The tile at `pointer`, its dense axes packed, the others with the strides `dynamic`.
+    fn view(&self, pointer: Val, dynamic: &[(AxisId, Val)]) -> View {
+        let constant = self.dense.iter().map(|(axis, step)| (*axis, Stride::Const(step * self.bytes)));
+        let strides = constant.chain(dynamic.iter().map(|(axis, s)| (*axis, Stride::Dynamic(*s)))).collect();
+        View { pointer, strides, dtype: self.dtype }
+    }
+    /// Read in place, where memory is packed.
+    fn straight(&self) -> View {
+        self.view(self.pointer, &self.dynamic())
+    }
+    /// Read in place, however memory lies.
+    fn strided(&self) -> View {
+        let strides = self.strides.iter().map(|(a, s)| (*a, Stride::Dynamic(*s))).collect();
+        View { pointer: self.pointer, strides, dtype: self.dtype }
+    }
+}
 
 impl Lower<'_> {
     /// Emits a load.
@@ -26,15 +73,45 @@ impl Lower<'_> {
         if !reads_in_place(self.kernel, inst) {
             return self.keep(value);
         }
-        let view = self.view(inst);
-        self.set_place(value, Place::View(view));
-        if !self.plan.is_fused(value) {
-            let buffer = self.buffer_of(value);
-            if !self.transpose(inst, &buffer) {
-                self.copy(value, &buffer);
-            }
-            self.set_place(value, Place::Buffer(buffer));
+        if self.plan.is_fused(value) {
+            let view = self.view(inst);
+            return self.set_place(value, Place::View(view));
         }
+        if self.plan.is_sole(value) {
+            return self.set_place(value, Place::Pending);
+        }
+        self.keep_load(inst);
+    }
+
+    /// Keeps the whole tile of a load.
+    pub(super) fn keep_load(&mut self, inst: &Inst) {
+        let value = inst.results[0];
+        let buffer = self.buffer_of(value);
+        if let Some((lane, unit)) = self.square_axes(inst, &buffer) {
+            let view = self.view(inst);
+            self.set_place(value, Place::View(view));
+            self.transpose(value, &buffer, lane, unit);
+            self.set_place(value, Place::Buffer(buffer));
+        } else {
+            let tile = self.tile_in_memory(inst);
+            self.keep_tile(value, &tile, &buffer, &Point::default());
+        }
+    }
+
+    /// Copies what a load reads to the arena, from where it lies, at `point` along axes that the buffer lacks.
+    pub(super) fn keep_tile(&mut self, value: Value, tile: &TileInMemory, buffer: &Buffer, point: &Point) {
+        let copy = |s: &mut Self, view: View| {
+            s.set_place(value, Place::View(view));
+            s.copy_at(value, buffer, point);
+        };
+        let inside = |s: &mut Self| match tile.packed {
+            Some(packed) => {
+                s.branches(Some(packed), |s| copy(s, tile.straight()), |s| copy(s, tile.strided()));
+            }
+            None => copy(s, tile.straight()),
+        };
+        self.branches(tile.inside, inside, |s| s.keep_at(value, buffer, point));
+        self.set_place(value, Place::Buffer(buffer.clone()));
     }
 
     fn remark_load(&mut self, inst: &Inst) {
@@ -62,19 +139,17 @@ impl Lower<'_> {
         self.remark(place, refusal);
     }
 
-    /// Packs a view for lanes along an axis that memory does not run along, in squares of four by four. Gives false where
-    /// that form does not apply.
-    fn transpose(&mut self, inst: &Inst, buffer: &Buffer) -> bool {
-        const SIDE: i64 = 4;
-        let value = inst.results[0];
-        let axes = self.axes(value).to_vec();
-        let (Some(lane), Some(unit)) = (self.plan.lane(self.kernel, &axes), unit_axis(self.kernel, inst)) else {
-            return false;
-        };
+    /// The axis in lanes and the one that memory runs along, if they differ and a load can be packed in squares of four by
+    /// four.
+    fn square_axes(&self, inst: &Inst, buffer: &Buffer) -> Option<(AxisId, AxisId)> {
+        let lane = self.plan.lane(self.kernel, self.axes(inst.results[0]))?;
+        let unit = unit_axis(self.kernel, inst)?;
         let squares = self.extent(lane) % SIDE == 0 && self.extent(unit) % SIDE == 0;
-        if lane == unit || !squares || buffer.elem.bytes() != 4 {
-            return false;
-        }
+        (lane != unit && squares && buffer.elem.bytes() == 4).then_some((lane, unit))
+    }
+    /// Packs a view for lanes along `lane`, where memory runs along `unit`.
+    fn transpose(&mut self, value: Value, buffer: &Buffer, lane: AxisId, unit: AxisId) {
+        let axes = self.axes(value).to_vec();
         let others: Vec<Axis> =
             axes.iter().filter(|a| **a != lane && **a != unit).map(|axis| Axis { axis: *axis, lanes: 1 }).collect();
         let (lane_extent, unit_extent) = (self.extent(lane), self.extent(unit));
@@ -95,14 +170,13 @@ impl Lower<'_> {
                 });
             });
         });
-        true
     }
 
-    /// A view of the tile that `inst` loads; see the module.
-    fn view(&mut self, inst: &Inst) -> View {
+    /// Where the tile that `inst` loads lies, and the tests on it.
+    pub(super) fn tile_in_memory(&mut self, inst: &Inst) -> TileInMemory {
         let Op::Load { mem, subs, .. } = &inst.op else {
             self.defect("a view of what is no load".to_owned());
-            return View { pointer: self.b.scratch(), strides: Vec::new(), dtype: DType::U8 };
+            return TileInMemory::nowhere(self.b.scratch());
         };
         let dtype = self.kernel.memory[*mem].dtype;
         let bytes = i64::from(storage(dtype).map_or(1, Elem::bytes));
@@ -117,40 +191,41 @@ impl Lower<'_> {
             pointer = self.b.add(pointer, offset);
         }
         let strides: Vec<(AxisId, Val)> = axes.iter().map(|a| (*a, self.axis_stride(subs, &words, *a))).collect();
-        let is_dense = |axis: AxisId| dense.iter().any(|(d, _)| *d == axis);
-        let dynamic: Vec<(AxisId, Val)> = strides.iter().filter(|(a, _)| !is_dense(*a)).copied().collect();
-        let mut results: Vec<Val> = [pointer].into_iter().chain(dynamic.iter().map(|(_, s)| *s)).collect();
         let packed = words.strides.last().filter(|_| !dense.is_empty()).map(|last| {
             let unit = self.b.i64(bytes);
             self.b.eq(*last, unit)
         });
+        TileInMemory { pointer, dtype, bytes, strides, dense, inside, packed }
+    }
+
+    /// A view of the tile that `inst` loads; see the module.
+    fn view(&mut self, inst: &Inst) -> View {
+        let tile = self.tile_in_memory(inst);
+        let dynamic = tile.dynamic();
         let apart = self.plan.is_panel(inst.results[0]).then(|| self.rows_apart(&dynamic)).flatten();
-        let tests = [inside, packed, apart];
+        let tests = [tile.inside, tile.packed, apart];
         let direct = tests.into_iter().flatten().reduce(|all, test| self.b.and(all, test));
-        if let Some(direct) = direct {
-            let (buffer, steps) = self.staging(*mem, &dense, &dynamic);
-            self.b.begin_if(direct);
-            self.b.begin_else(&results);
-            self.open_scope();
-            let strided =
-                View { pointer, strides: strides.iter().map(|(a, s)| (*a, Stride::Dynamic(*s))).collect(), dtype };
-            let straight = View { strides: self.view_strides(&dense, &dynamic, bytes), ..strided.clone() };
-            // Rows that collide may be packed; what is read in place otherwise is not.
-            let copy = |s: &mut Self| match (packed, apart) {
-                (Some(packed), Some(_)) => s.branches(
-                    Some(packed),
-                    |s| s.copy_inside(&straight, &buffer),
-                    |s| s.copy_inside(&strided, &buffer),
-                ),
-                _ => s.copy_inside(&strided, &buffer),
-            };
-            self.branches(inside, copy, |s| s.stage(inst, &buffer, &dense));
-            self.close_scope();
-            let staged = self.staged_words(&buffer, &steps);
-            results = self.b.end_if(&staged);
-        }
-        let moved: Vec<(AxisId, Val)> = dynamic.iter().zip(&results[1..]).map(|((axis, _), s)| (*axis, *s)).collect();
-        View { pointer: results[0], strides: self.view_strides(&dense, &moved, bytes), dtype }
+        let (Some(direct), Op::Load { mem, .. }) = (direct, &inst.op) else { return tile.straight() };
+        let place: Vec<Val> = [tile.pointer].into_iter().chain(dynamic.iter().map(|(_, s)| *s)).collect();
+        let (buffer, steps) = self.staging(*mem, &tile.dense, &dynamic);
+        self.b.begin_if(direct);
+        self.b.begin_else(&place);
+        self.open_scope();
+        // Rows that collide may be packed; what is read in place otherwise is not.
+        let copy = |s: &mut Self| match (tile.packed, apart) {
+            (Some(packed), Some(_)) => s.branches(
+                Some(packed),
+                |s| s.copy_inside(&tile.straight(), &buffer),
+                |s| s.copy_inside(&tile.strided(), &buffer),
+            ),
+            _ => s.copy_inside(&tile.strided(), &buffer),
+        };
+        self.branches(tile.inside, copy, |s| s.stage(inst, &buffer, &tile.dense));
+        self.close_scope();
+        let staged = self.staged_words(&buffer, &steps);
+        let place = self.b.end_if(&staged);
+        let moved: Vec<(AxisId, Val)> = dynamic.iter().zip(&place[1..]).map(|((axis, _), s)| (*axis, *s)).collect();
+        tile.view(place[0], &moved)
     }
     /// A branch without results; its first side alone if there is no condition.
     fn branches(&mut self, condition: Option<Val>, then: impl FnOnce(&mut Self), otherwise: impl FnOnce(&mut Self)) {
@@ -164,10 +239,6 @@ impl Lower<'_> {
         otherwise(self);
         self.close_scope();
         self.b.end_if(&[]);
-    }
-    fn view_strides(&self, dense: &[(AxisId, i64)], dynamic: &[(AxisId, Val)], bytes: i64) -> Vec<(AxisId, Stride)> {
-        let constant = dense.iter().map(|(axis, step)| (*axis, Stride::Const(step * bytes)));
-        constant.chain(dynamic.iter().map(|(axis, s)| (*axis, Stride::Dynamic(*s)))).collect()
     }
     /// Whether the rows of a tile lie so that all of them fit the first-level cache at once: their distance is no multiple of
     /// a quarter of the page that a way of the cache covers, and several are on a page.
