@@ -16,8 +16,8 @@ use crate::jit::JitCode;
 use crate::lifetimes::{Ends, ends};
 use crate::storage::{Block, Tensor};
 
-/// Runs of blocks per worker and launch: enough to even out blocks of unequal cost.
-const RUNS_PER_WORKER: u64 = 16;
+/// The share of the blocks left that a run takes, by worker: the first runs are long, the last ones even out what is left.
+const SHARE: u64 = 2;
 
 /// A kernel's code with the places of its arguments.
 pub(crate) struct LoadedKernel {
@@ -107,12 +107,15 @@ impl Run<'_> {
                 self.tensors[id.index()] = self.argument(id, buffer)?;
             }
         }
-        let given = self.tensors.clone();
+        // Of what the caller gave, only outputs are ever exchanged.
+        let outputs = module.buffers.iter().filter(|(_, buffer)| buffer.kind == BufferKind::Output);
+        let given: Vec<(BufferId, Vec<Tensor>)> =
+            outputs.map(|(id, _)| (id, self.tensors[id.index()].clone())).collect();
         self.steps(&module.plan, &self.program.ends)?;
-        for (id, buffer) in module.buffers.iter().filter(|(_, b)| b.kind != BufferKind::Temp) {
-            for (given, now) in given[id.index()].iter().zip(&self.tensors[id.index()]) {
+        for (id, given) in &given {
+            for (given, now) in given.iter().zip(&self.tensors[id.index()]) {
                 if given != now {
-                    self.bring_back(given, now, &buffer.name)?;
+                    self.bring_back(given, now, &module.buffers[*id].name)?;
                 }
             }
         }
@@ -276,27 +279,38 @@ impl Run<'_> {
         if blocks == 0 {
             return Ok(());
         }
-        let workers = self.scratch.len() as u64;
-        let length = if workers == 1 { blocks } else { (blocks / (workers * RUNS_PER_WORKER)).max(1) };
-        let runs = blocks.div_ceil(length);
+        let ends = ends_of_runs(blocks, self.scratch.len() as u64);
         let scratch = &self.scratch;
-        let work = |worker: usize, run: u64| {
+        let work = |worker: usize, run: usize| {
             let arena = std::ptr::with_exposed_provenance_mut(scratch[worker]);
-            let first = run * length;
-            let end = (first + length).min(blocks);
+            let first = if run == 0 { 0 } else { ends[run - 1] };
+            let end = ends[run];
             // SAFETY: the code was compiled from the kernel whose argument words these are (`Backend::load` compares digests);
             // addresses, shapes and strides are those of arguments that the caller vouches for and of temporaries that live
             // as long as this run; a kernel reads and writes only inside of the shapes it is given, and blocks write separate
             // elements. The arena belongs to this worker, is aligned, and is as large as the largest kernel asks for.
             unsafe { loaded.code.call(words, first, end, arena) };
         };
-        if runs == 1 {
+        if ends.len() == 1 {
             work(0, 0);
             return Ok(());
         }
-        let items = usize::try_from(runs).map_err(|_| RunError::Bug("too many blocks".to_owned()))?;
-        self.call.workers.run(items, &|worker, item| work(worker, item as u64))
+        self.call.workers.run(ends.len(), &work)
     }
+}
+
+/// Where each run of neighbouring blocks ends, the last at `blocks`.
+fn ends_of_runs(blocks: u64, workers: u64) -> Vec<u64> {
+    if workers <= 1 {
+        return vec![blocks];
+    }
+    let mut ends = Vec::new();
+    let mut end = 0;
+    while end < blocks {
+        end += ((blocks - end) / (SHARE * workers)).max(1);
+        ends.push(end);
+    }
+    ends
 }
 
 fn eval(size: &Index, dims: &[i64]) -> Option<i64> {

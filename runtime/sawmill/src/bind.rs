@@ -241,7 +241,9 @@ impl<'f> Binder<'f> {
 
     /// Binds dims that equations determine, until none is left that can be.
     fn solve(&mut self) -> Result<(), Error> {
-        let sizes = self.facts.iter().map(|fact| fact.expected.sub(&Index::int(fact.actual)));
+        // Most sizes are known by now, and `finish` checks them all.
+        let open = self.facts.iter().filter(|fact| self.eval(fact.expected, None).is_none());
+        let sizes = open.map(|fact| fact.expected.sub(&Index::int(fact.actual)));
         let equations = self.function.requires.iter().filter_map(|require| match require {
             Require::Equal(a, b) => Some(a.sub(b)),
             Require::NonNegative(_) => None,

@@ -29,6 +29,8 @@ struct Shared {
     launch: AtomicUsize,
     /// Workers that still hold the newest job.
     busy: AtomicUsize,
+    /// Workers that sleep; changes under the lock of `job`.
+    asleep: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -56,6 +58,7 @@ impl Pool {
             wake: Condvar::new(),
             launch: AtomicUsize::new(0),
             busy: AtomicUsize::new(0),
+            asleep: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let mut pool = Self { shared, threads: Vec::new(), turn: Mutex::new(()) };
@@ -69,13 +72,15 @@ impl Pool {
     /// Hands the job to the workers.
     fn publish(&self, job: Job) {
         self.shared.busy.store(self.threads.len(), Ordering::Relaxed);
-        {
-            // Counted under the lock: a worker that is about to sleep has either seen the count or gets the notice.
-            let mut newest = lock(&self.shared.job);
-            *newest = Some(job);
-            self.shared.launch.fetch_add(1, Ordering::Release);
+        // Counted under the lock: a worker that is about to sleep has either seen the count or is counted as asleep.
+        let mut newest = lock(&self.shared.job);
+        *newest = Some(job);
+        self.shared.launch.fetch_add(1, Ordering::Release);
+        let asleep = self.shared.asleep.load(Ordering::Relaxed);
+        drop(newest);
+        if asleep > 0 {
+            self.shared.wake.notify_all();
         }
-        self.shared.wake.notify_all();
     }
 
     /// Waits until no worker holds the job.
@@ -148,13 +153,17 @@ fn wait_for_launch(shared: &Shared, seen: usize) -> bool {
         std::hint::spin_loop();
     }
     let mut job = lock(&shared.job);
+    shared.asleep.fetch_add(1, Ordering::Relaxed);
+    let mut launched = true;
     while shared.launch.load(Ordering::Acquire) == seen {
         if shared.stop.load(Ordering::Acquire) {
-            return false;
+            launched = false;
+            break;
         }
         job = shared.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
     }
-    true
+    shared.asleep.fetch_sub(1, Ordering::Relaxed);
+    launched
 }
 
 /// Runs items until none is left or one has failed.

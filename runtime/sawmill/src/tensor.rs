@@ -255,10 +255,10 @@ impl<'a> View<'a> {
     pub(crate) fn slot(&self) -> Slot {
         self.layout.slot(self.base)
     }
-    /// The bytes of the whole storage: what field views of a packed tensor are checked against.
-    pub(crate) fn with_layout(&self, layout: Layout) -> Result<Self, Error> {
+    /// The memory of the whole storage as a kernel sees it with another layout.
+    pub(crate) fn slot_as(&self, layout: &Layout) -> Result<Slot, Error> {
         layout.check(self.bytes)?;
-        Ok(Self { layout, ..self.clone() })
+        Ok(layout.slot(self.base))
     }
     /// The elements in row-major order, copied.
     pub(crate) fn to_vec<E: Plain>(&self) -> Result<Vec<E>, Error> {
@@ -270,12 +270,21 @@ impl<'a> View<'a> {
             )));
         }
         let count = self.layout.count();
-        let mut out = Vec::new();
+        let mut out: Vec<E> = Vec::new();
         out.try_reserve_exact(count).map_err(|_| Error::OutOfMemory {
             what: "a copy of a tensor".into(),
             bytes: count as u128 * size_of::<E>() as u128,
         })?;
         let first = self.base.wrapping_add(self.layout.offset);
+        if self.layout.is_row_major() {
+            // SAFETY: the layout was checked: `count` elements without gaps lie inside the storage, which `life` keeps alive;
+            // there is room for as many in `out`, and `E` takes any bit pattern.
+            unsafe {
+                std::ptr::copy_nonoverlapping(first, out.as_mut_ptr().cast::<u8>(), count * size_of::<E>());
+                out.set_len(count);
+            }
+            return Ok(out);
+        }
         for_each_offset(&self.layout.shape, &self.layout.strides, &mut |offset| {
             // SAFETY: the layout was checked: every element lies inside the storage, which `life` keeps alive; any bit
             // pattern is a stored value.

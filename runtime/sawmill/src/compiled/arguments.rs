@@ -74,13 +74,13 @@ impl<'r, 'a> Arguments<'r, 'a> {
         i64::try_from(*size).ok()
     }
     /// The tensors of an argument: one, or those of a list.
-    pub(super) fn views(&self, name: &str) -> Option<Vec<View<'a>>> {
+    pub(super) fn views(&self, name: &str) -> Option<&[View<'a>]> {
         if let Some((_, view)) = self.captures.iter().find(|(n, _)| n == name) {
-            return Some(vec![view.clone()]);
+            return Some(std::slice::from_ref(view));
         }
         match bind::value_of(self.values, name)? {
-            Value::Tensor(view) => Some(vec![view.clone()]),
-            Value::List(views) => Some(views.clone()),
+            Value::Tensor(view) => Some(std::slice::from_ref(view)),
+            Value::List(views) => Some(views),
             _ => None,
         }
     }

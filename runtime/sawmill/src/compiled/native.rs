@@ -172,7 +172,7 @@ pub(super) fn field_slot(
         strides,
         offset: packed.offset + field.offset as usize,
     };
-    Ok(view.with_layout(layout)?.slot())
+    view.slot_as(&layout)
 }
 
 fn allocate(buffer: &Buffer, shape: &[usize]) -> Result<(Storage, Layout), Error> {
