@@ -8,7 +8,7 @@
 //! summary of what was read) steers: an input with an outcome not seen before, digits aside, joins the pool.
 //!
 //! Budget: [`ITERATIONS`] tries, or `SAWMILL_FUZZ_SECONDS` seconds when that variable is set. The random numbers start
-//! from a fixed seed, so a run by iterations is repeatable. With a time budget the input being tried is first written
+//! from a fixed seed, or from `SAWMILL_FUZZ_SEED`, so a run by iterations is repeatable. With a time budget the input being tried is first written
 //! to `sawmill-fuzz/<target>` in the system's temporary folder: it survives an abort that no handler can catch (stack,
 //! memory).
 
@@ -28,6 +28,9 @@ pub const ITERATIONS: u64 = 3_000;
 pub const SLOW: Duration = Duration::from_secs(5);
 /// The variable that sets a time budget in seconds.
 pub const SECONDS: &str = "SAWMILL_FUZZ_SECONDS";
+
+/// The variable that sets where the random numbers start.
+pub const SEED: &str = "SAWMILL_FUZZ_SEED";
 
 const POOL_LIMIT: usize = 4_096;
 const INPUT_LIMIT: usize = 1 << 16;
@@ -96,7 +99,7 @@ pub fn run(target: &Target<'_>, read: impl Fn(&[u8]) -> String) -> Report {
         session.attempt(input, &read);
         pool.push(input.clone());
     }
-    let mut random = Random::new(0x5eed);
+    let mut random = Random::new(number(SEED).unwrap_or(0x5eed));
     while session.budget.allows(session.report.tried) && session.report.failures.len() < FAILURE_LIMIT {
         let input = mutate(&pool, target.words, &mut random);
         if session.attempt(&input, &read) && pool.len() < POOL_LIMIT {
@@ -106,6 +109,12 @@ pub fn run(target: &Target<'_>, read: impl Fn(&[u8]) -> String) -> Report {
     session.finish()
 }
 
+/// The whole number that a variable holds, if it is set.
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a whole number")))
+}
+
 enum Budget {
     Tries(u64),
     Until(Instant),
@@ -113,12 +122,9 @@ enum Budget {
 
 impl Budget {
     fn from_environment() -> Self {
-        match std::env::var(SECONDS) {
-            Ok(text) => {
-                let seconds = text.parse().unwrap_or_else(|_| panic!("{SECONDS}={text} is not a whole number"));
-                Budget::Until(Instant::now() + Duration::from_secs(seconds))
-            }
-            Err(_) => Budget::Tries(ITERATIONS),
+        match number(SECONDS) {
+            Some(seconds) => Budget::Until(Instant::now() + Duration::from_secs(seconds)),
+            None => Budget::Tries(ITERATIONS),
         }
     }
 

@@ -5,6 +5,7 @@ use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_ir::elem::ElemOp;
 use sawmill_simd::math;
 use sawmill_simd::vir::{Address, Builder, Elem, Function, Type, Val};
+use std::ops::RangeInclusive;
 
 use crate::harness::{Buffer, Random, run_code};
 
@@ -110,10 +111,25 @@ fn error_in_ulp(got: f32, exact: f64, floor: f64) -> f64 {
     (got - exact).abs() / 2f64.powi(exponent.min(127) - 23)
 }
 
-/// The greatest error over every `step`-th of all bit patterns, and where.
+/// The greatest error over every `step`-th of all bit patterns, and where. Every processor takes a share of them.
 fn greatest_error(mapped: &Mapped, case: &Case, step: usize) -> (f64, f32) {
+    let shares = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    std::thread::scope(|scope| {
+        let start = |share: u64| ((share << 32) / shares) as u32;
+        let workers: Vec<_> = (0..shares)
+            .map(|share| {
+                let last = if share + 1 == shares { u32::MAX } else { start(share + 1) - 1 };
+                scope.spawn(move || greatest_error_within(mapped, case, start(share)..=last, step))
+            })
+            .collect();
+        let found = workers.into_iter().map(|worker| worker.join().expect("the comparison does not panic"));
+        found.fold((0.0, 0.0), |worst, one| if one.0 > worst.0 { one } else { worst })
+    })
+}
+
+fn greatest_error_within(mapped: &Mapped, case: &Case, patterns: RangeInclusive<u32>, step: usize) -> (f64, f32) {
     let mut worst = (0.0, 0.0);
-    let mut patterns = (0..=u32::MAX).step_by(step).peekable();
+    let mut patterns = patterns.step_by(step).peekable();
     while patterns.peek().is_some() {
         let mut inputs: Vec<f32> = patterns.by_ref().take(1 << 16).map(f32::from_bits).collect();
         inputs.resize(inputs.len().next_multiple_of(mapped.lanes), 0.0);
