@@ -14,6 +14,7 @@ mod fold;
 mod machine;
 mod number;
 mod order;
+mod pointwise;
 mod read;
 mod reduce;
 mod run;
