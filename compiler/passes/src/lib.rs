@@ -17,7 +17,7 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{Options, compile, compile_observed};
+pub use compile::{Options, compile};
 pub use egraph::{StageReport, StopReason};
 pub use explain::{Derivation, Step};
 pub use lower::lower;

@@ -10,6 +10,7 @@
 
 mod body;
 mod call;
+mod compact;
 mod format;
 mod frame;
 mod terms;
@@ -21,7 +22,7 @@ use frame::{Bound, Frame, FrameId};
 use rustc_hash::FxHashMap;
 use sawmill_ir::entity::{Arena, Entity};
 use sawmill_ir::graph::{
-    Closure, Dim, DimKind, Elem, Function, Input, Module, Op, Param, Require, Stmt, Tensor, TensorKind, TermId, text,
+    Closure, Dim, DimKind, Elem, Function, Input, Module, Op, Param, Require, Stmt, Tensor, TensorKind, TermId,
 };
 use sawmill_ir::index::{AxisId, Index, TensorId};
 use std::collections::BTreeSet;
@@ -67,9 +68,7 @@ pub fn link<'m>(modules: &'m [Module], entry: &str, bindings: &'m Bindings) -> R
     let function = linker.find(entry)?;
     linker.entry(function, bindings)?;
     unused::drop_unused(&mut linker.out);
-    // Printing visits what is reached only, so this drops and renumbers what is not.
-    let text = text::print_function(&linker.out);
-    text::parse_function(&text).map_err(|e| linker.error(format!("the linked text does not parse: {e}\n{text}")))
+    Ok(compact::compact(&linker.out))
 }
 
 /// Deepest nesting of calls: a program that recurses is refused by the front end, this is for hand-written text.

@@ -49,7 +49,7 @@ fn storable(space: &Space, sizes: &Sizes, choice: &Choice) -> Vec<bool> {
                 Head::Fold { .. } | Head::Component { .. } | Head::Running { .. } | Head::View { .. }
             );
             !inner
-                && has_reduction(space, choice, class, &mut reduces)
+                && holds(space, choice, class, reduction, &mut reduces)
                 && fits(space, sizes, class, grows(space, sizes, choice, class, &mut growth))
         })
         .collect()
@@ -97,35 +97,44 @@ fn grows(space: &Space, sizes: &Sizes, choice: &Choice, class: usize, known: &mu
     found
 }
 
-fn has_reduction(space: &Space, choice: &Choice, class: usize, known: &mut Vec<Option<bool>>) -> bool {
+/// Whether the tree of a class holds a head that `kind` finds, above those that it stops at.
+fn holds(space: &Space, choice: &Choice, class: usize, kind: fn(&Head) -> Seen, known: &mut Vec<Option<bool>>) -> bool {
     if let Some(found) = known[class] {
         return found;
     }
     known[class] = Some(false);
     let form = space.form(choice, class);
-    let found = match form.head {
-        Head::Reduce { .. } | Head::Proj => true,
-        Head::Running { .. } | Head::View { .. } => false,
-        _ => form.args.iter().any(|a| has_reduction(space, choice, *a, known)),
+    let found = match kind(&form.head) {
+        Seen::Found => true,
+        Seen::Stop => false,
+        Seen::Below => form.args.iter().any(|a| holds(space, choice, *a, kind, known)),
     };
     known[class] = Some(found);
     found
 }
 
-/// Whether a class holds a running value of a fold, which has no meaning outside of it.
-fn runs(space: &Space, choice: &Choice, class: usize, known: &mut Vec<Option<bool>>) -> bool {
-    if let Some(found) = known[class] {
-        return found;
+/// What a head says about the tree under it.
+enum Seen {
+    Found,
+    Stop,
+    Below,
+}
+
+fn reduction(head: &Head) -> Seen {
+    match head {
+        Head::Reduce { .. } | Head::Proj => Seen::Found,
+        Head::Running { .. } | Head::View { .. } => Seen::Stop,
+        _ => Seen::Below,
     }
-    known[class] = Some(false);
-    let form = space.form(choice, class);
-    let found = match form.head {
-        Head::Running { .. } => true,
-        Head::Proj => false,
-        _ => form.args.iter().any(|a| runs(space, choice, *a, known)),
-    };
-    known[class] = Some(found);
-    found
+}
+
+/// A running value of a fold, which has no meaning outside of it.
+fn running(head: &Head) -> Seen {
+    match head {
+        Head::Running { .. } => Seen::Found,
+        Head::Proj => Seen::Stop,
+        _ => Seen::Below,
+    }
 }
 
 /// The form of each class that is cheapest as a tree, where those of `lets` that may be are stored.
@@ -235,7 +244,7 @@ fn try_stored(
 ) {
     let may = choice.stored[class] || storable(space, sizes, choice)[class];
     let count = space.classes.len();
-    if !may || space.roots.contains(&class) || runs(space, choice, class, &mut vec![None; count]) {
+    if !may || space.roots.contains(&class) || holds(space, choice, class, running, &mut vec![None; count]) {
         return;
     }
     choice.stored[class] = !choice.stored[class];
