@@ -238,6 +238,14 @@ impl ReduceOp {
             Self::Sum | Self::Prod | Self::Max | Self::Min | Self::Any | Self::All | Self::ArgMax | Self::ArgMin
         )
     }
+    /// Whether the result is that of one chosen element, so that of nothing there is none.
+    pub const fn chooses(self) -> bool {
+        self.gives_position() || matches!(self, Self::First | Self::Last)
+    }
+    /// Whether the result is the position of an element.
+    pub const fn gives_position(self) -> bool {
+        matches!(self, Self::ArgMax | Self::ArgMin)
+    }
 }
 
 impl fmt::Display for ReduceOp {

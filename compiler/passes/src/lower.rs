@@ -9,6 +9,7 @@
 //! Masks are selects on what is combined. Every index map is lowered: affine ones to slices, others to gathers.
 
 mod alike;
+mod choose;
 mod contract;
 mod emit;
 mod facts;

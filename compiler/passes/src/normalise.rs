@@ -285,15 +285,9 @@ impl Normaliser<'_> {
         let value = match op {
             ReduceOp::Mean => self.mean(axes, x),
             ReduceOp::LogSumExp => self.log_sum_exp(axes, x),
-            ReduceOp::First | ReduceOp::Last => {
-                return Err(CompileError::Unsupported(format!("the reduction `{op}` is not compiled yet")));
-            }
             primitive => self.reduce(primitive, axes.to_vec(), x),
         };
-        let present = match op {
-            ReduceOp::ArgMax | ReduceOp::ArgMin => self.some_element(axes, x),
-            _ => None,
-        };
+        let present = if op.chooses() { self.some_element(axes, x) } else { None };
         Ok(Split { value, present })
     }
     /// The condition that a row has an element.

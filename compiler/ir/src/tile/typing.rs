@@ -4,7 +4,7 @@
 //! axes of an elementwise result are the union of its operands' axes. Constants, loops and branches are typed by what their
 //! text declares: [`result_types`] compares instead of inferring there.
 
-use super::{Access, AxisId, Kernel, Op, Region, Subscript, Type, Value};
+use super::{Access, AxisId, Kernel, Memory, Op, Region, Subscript, Type, Value};
 use crate::dtype::DType;
 use crate::elem::ReduceOp;
 use crate::entity::Arena;
@@ -199,20 +199,26 @@ fn reduce(op: ReduceOp, over: &[AxisId], types: &[&Type]) -> Result<Vec<Type>, S
     if over.is_empty() || logic != (types[0].dtype == DType::Bool) {
         return Err(format!("`{op}` does not reduce {} over {} axes", types[0].dtype, over.len()));
     }
-    let positions = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
-    if positions && over.len() != 1 {
+    if op.gives_position() && over.len() != 1 {
         return Err(format!("`{op}` reduces over one axis"));
     }
-    Ok(vec![Type { dtype: if positions { DType::I64 } else { types[0].dtype }, axes }])
+    Ok(vec![Type { dtype: if op.gives_position() { DType::I64 } else { types[0].dtype }, axes }])
 }
 
-/// Axes of an access, from its subscripts and their operands.
-fn access_axes(kernel: &Kernel, rank: usize, subs: &[Subscript], types: &[&Type]) -> Result<Vec<AxisId>, String> {
-    if subs.len() != rank || types.len() != rank {
+/// The axes of an access's subscripts, from their operands, and those of the mask that follows if there is one.
+fn access_axes(
+    kernel: &Kernel,
+    rank: usize,
+    subs: &[Subscript],
+    masked: bool,
+    types: &[&Type],
+) -> Result<(Vec<AxisId>, Vec<AxisId>), String> {
+    if subs.len() != rank || types.len() < rank {
         return Err(format!("the memory has {rank} dimensions, not {}", subs.len()));
     }
+    let (places, rest) = types.split_at(rank);
     let mut axes = Vec::new();
-    for (sub, ty) in subs.iter().zip(types) {
+    for (sub, ty) in subs.iter().zip(places) {
         match sub {
             Subscript::Affine(terms) => {
                 position(ty)?;
@@ -227,16 +233,21 @@ fn access_axes(kernel: &Kernel, rank: usize, subs: &[Subscript], types: &[&Type]
     }
     axes.sort_unstable();
     axes.dedup();
-    Ok(axes)
-}
-
-/// The mask's axes, after the subscripts' operands.
-fn mask_axes(masked: bool, rest: &[&Type]) -> Result<Vec<AxisId>, String> {
     match (masked, rest) {
-        (false, []) => Ok(Vec::new()),
-        (true, [mask]) if mask.dtype == DType::Bool => Ok(mask.axes.clone()),
+        (false, []) => Ok((axes, Vec::new())),
+        (true, [mask]) if mask.dtype == DType::Bool => Ok((axes, mask.axes.clone())),
         _ => Err("a masked access takes one bool after the subscripts, others nothing".to_owned()),
     }
+}
+
+/// The memory of an access that `forbidden` memory does not allow, in the word for what it does.
+fn accessed<'k>(kernel: &'k Kernel, mem: super::MemId, forbidden: Access, does: &str) -> Result<&'k Memory, String> {
+    let memory = kernel.memory.get(mem).ok_or_else(|| format!("the kernel has no memory {mem}"))?;
+    let word = if forbidden == Access::Out { "out" } else { "in" };
+    if memory.access == forbidden {
+        return Err(format!("{does} `{}`, which is `{word}`", memory.name));
+    }
+    Ok(memory)
 }
 
 fn load(
@@ -246,14 +257,9 @@ fn load(
     masked: bool,
     types: &[&Type],
 ) -> Result<Vec<Type>, String> {
-    let memory = kernel.memory.get(mem).ok_or_else(|| format!("the kernel has no memory {mem}"))?;
-    if memory.access == Access::Out {
-        return Err(format!("reads `{}`, which is `out`", memory.name));
-    }
-    let split = subs.len().min(types.len());
-    let mut axes = access_axes(kernel, memory.shape.len(), subs, &types[..split])?;
-    axes.extend(mask_axes(masked, &types[split..])?);
-    Ok(vec![Type::tile(memory.dtype.widened(), axes)])
+    let memory = accessed(kernel, mem, Access::Out, "reads")?;
+    let (axes, mask) = access_axes(kernel, memory.shape.len(), subs, masked, types)?;
+    Ok(vec![Type::tile(memory.dtype.widened(), axes.into_iter().chain(mask))])
 }
 
 fn store(
@@ -263,14 +269,9 @@ fn store(
     masked: bool,
     types: &[&Type],
 ) -> Result<Vec<Type>, String> {
-    let memory = kernel.memory.get(mem).ok_or_else(|| format!("the kernel has no memory {mem}"))?;
-    if memory.access == Access::In {
-        return Err(format!("stores to `{}`, which is `in`", memory.name));
-    }
+    let memory = accessed(kernel, mem, Access::In, "stores to")?;
     let Some((value, rest)) = types.split_first() else { return Err("takes the value to store".to_owned()) };
-    let split = subs.len().min(rest.len());
-    let axes = access_axes(kernel, memory.shape.len(), subs, &rest[..split])?;
-    let mask = mask_axes(masked, &rest[split..])?;
+    let (axes, mask) = access_axes(kernel, memory.shape.len(), subs, masked, rest)?;
     if value.axes.iter().chain(&mask).any(|a| !axes.contains(a)) {
         return Err(
             "an axis of the value or the mask is in no subscript: several elements would go to one place".to_owned()

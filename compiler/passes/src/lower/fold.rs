@@ -4,13 +4,14 @@
 //! state is repaired once per tile, not where nothing was folded yet (what it depends on is still the identity). This is a
 //! reading of the fold: its components form a monoid, so any grouping of elements gives the same value up to rounding.
 
+use super::choose::Chosen;
 use super::emit::{Emit, Scope, State};
 use super::phase::Guard;
 use super::{Lowered, Stop};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Component, Const, Op, Repair, TermId};
-use sawmill_ir::index::{AxisId, Index};
+use sawmill_ir::index::AxisId;
 use sawmill_ir::tile::{self, Type, Value};
 use std::collections::BTreeSet;
 
@@ -42,9 +43,6 @@ impl<'a> Emit<'a> {
     /// The reduction of `element` over `axes`.
     pub(super) fn reduction(&mut self, op: ReduceOp, axes: &[AxisId], element: TermId) -> Lowered<Value> {
         let folded = self.folded(op, element, None);
-        if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) {
-            return self.extremum(axes, folded);
-        }
         Ok(self.fold_all(axes, &[folded])?[0])
     }
 
@@ -62,8 +60,8 @@ impl<'a> Emit<'a> {
             }
             folded.push(self.folded(component.op, *element, repair));
         }
-        if folded.len() != components.len() || !folded.iter().all(|f| combine(f.op).is_some()) {
-            return Err(Stop::Unsupported("a fold of positions".to_owned()));
+        if folded.len() != components.len() {
+            return Err(Stop::Bug("a fold lacks operands".to_owned()));
         }
         self.fold_all(axes, &folded)
     }
@@ -93,53 +91,84 @@ impl<'a> Emit<'a> {
         let maxima: Vec<bool> = folded.iter().map(|f| f.op == ReduceOp::Max).collect();
         let mut inits = Vec::new();
         let mut types = Vec::new();
+        let mut identities = Vec::new();
         for (of, free) in folded.iter().zip(&depends) {
             let dtype = self.program.function.terms[of.element].dtype;
-            inits.push(self.identity(of.op, dtype)?);
-            types.push(Type::tile(dtype, self.tile_axes(free)));
+            let tiles = self.tile_axes(free);
+            if of.op.chooses() {
+                let none = self.none_chosen(of.op, dtype)?;
+                inits.push(none.position);
+                types.push(Type::tile(DType::I64, tiles.clone()));
+                identities.push(none.value);
+            } else {
+                identities.push(self.identity(of.op, dtype)?);
+            }
+            inits.extend(identities.last());
+            types.push(Type::tile(dtype, tiles));
         }
         let conditions: Vec<Option<TermId>> = folded.iter().map(|f| f.condition).collect();
         let terms: Vec<TermId> =
             folded.iter().flat_map(|f| [Some(f.element), f.condition, f.repair.map(|r| r.1)]).flatten().collect();
-        let identities = inits.clone();
-        self.loops(axes, &terms, &conditions, &inits, types, &mut |e, step, carries| {
+        let states = self.loops(axes, &terms, &conditions, &inits, types, &mut |e, step, carries| {
+            let held = grouped(folded, carries);
+            let last = |state: &Vec<Value>| state.last().copied();
             let state = State {
-                old: if carries.is_empty() { identities.clone() } else { carries.to_vec() },
+                old: if carries.is_empty() { identities.clone() } else { held.iter().filter_map(last).collect() },
                 new: vec![None; folded.len()],
                 maxima: maxima.clone(),
                 depends: depends.clone(),
                 generation: e.space.generation(),
             };
             e.folds.push(state);
-            let result = e.fold_step(step, folded, &order, &identities, carries);
+            let result = e.fold_step(step, axes, folded, &order, &identities, &held);
             e.folds.pop();
             result
-        })
+        })?;
+        let mut results = Vec::new();
+        for (of, state) in folded.iter().zip(grouped(folded, &states)) {
+            results.push(match state.as_slice() {
+                [position, value] => self.chosen(*of, Chosen { position: *position, value: *value })?,
+                [value] => *value,
+                _ => return Err(Stop::Bug("a component without a state".to_owned())),
+            });
+        }
+        Ok(results)
     }
 
     fn fold_step(
         &mut self,
         step: &Step,
+        axes: &[AxisId],
         folded: &[Folded],
         order: &[usize],
         identities: &[Value],
-        carries: &[Value],
+        held: &[Vec<Value>],
     ) -> Lowered<Vec<Value>> {
-        let mut new = vec![None; folded.len()];
+        let mut new = vec![Vec::new(); folded.len()];
         for at in order {
             let of = folded[*at];
             // Without carries this is the only step: there is nothing to repair.
-            let acc = match carries.get(*at) {
-                Some(old) => Some(self.repaired(*old, of, identities)?),
-                None => None,
+            let old = held.get(*at).map_or(&[][..], Vec::as_slice);
+            new[*at] = if of.op.chooses() {
+                let old = match old {
+                    [position, value] => Some(Chosen { position: *position, value: *value }),
+                    _ => None,
+                };
+                let chosen = self.choose_step(step, of, axes, old)?;
+                vec![chosen.position, chosen.value]
+            } else {
+                let acc = match old {
+                    [old] => Some(self.repaired(*old, of, identities)?),
+                    _ => None,
+                };
+                vec![self.contract(step, of, acc)?]
             };
-            let value = self.contract(step, of, acc)?;
-            new[*at] = Some(value);
+            let value = new[*at].last().copied();
             if let Some(state) = self.folds.last_mut() {
-                state.new[*at] = Some(value);
+                state.new[*at] = value;
             }
         }
-        new.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| Stop::Bug("a component was not folded".to_owned()))
+        Ok(new.concat())
     }
 
     /// The state moved to where the components it depends on are now.
@@ -183,45 +212,6 @@ impl<'a> Emit<'a> {
     /// The tile axes of graph axes as they are placed.
     pub(super) fn tile_axes(&self, axes: &BTreeSet<AxisId>) -> Vec<tile::AxisId> {
         axes.iter().filter_map(|a| self.space.get(*a)).flat_map(|p| self.space.tile_axes(&p.position)).collect()
-    }
-
-    /// Position of the first largest or smallest element.
-    fn extremum(&mut self, axes: &[AxisId], of: Folded) -> Lowered<Value> {
-        let [axis] = axes else { return Err(Stop::Bug("a position along several axes".to_owned())) };
-        let (value_op, better) = match of.op {
-            ReduceOp::ArgMax => (ReduceOp::Max, ElemOp::Gt),
-            _ => (ReduceOp::Min, ElemOp::Lt),
-        };
-        let dtype = self.program.function.terms[of.element].dtype;
-        let mut free = self.program.facts.get(of.element).axes.clone();
-        free.extend(of.condition.iter().flat_map(|c| self.program.facts.get(*c).axes.clone()));
-        free.remove(axis);
-        let tiles = self.tile_axes(&free);
-        let far = self.int(i64::MAX)?;
-        let inits = [self.identity(of.op, dtype)?, far];
-        let types = vec![Type::tile(dtype, tiles.clone()), Type::tile(DType::I64, tiles)];
-        let terms = [Some(of.element), of.condition].into_iter().flatten().collect::<Vec<_>>();
-        let found = self.loops(axes, &terms, &[of.condition], &inits, types, &mut |e, step, carries| {
-            let x = e.term(of.element)?;
-            let masked = e.excluded(step, x, of.condition, of.op)?;
-            let over = e.own(masked, &step.over);
-            let best = if over.is_empty() { masked } else { e.b.reduce(value_op, masked, over)? };
-            let here = e.index(&Index::axis(*axis))?;
-            let hit = e.elem(ElemOp::Eq, &[masked, best])?;
-            let at = e.elem(ElemOp::Select, &[hit, here, far])?;
-            let at = e.excluded(step, at, of.condition, ReduceOp::Min)?;
-            let over = e.own(at, &step.over);
-            let at = if over.is_empty() { at } else { e.b.reduce(ReduceOp::Min, at, over)? };
-            let [old, old_at] = carries else { return Ok(vec![best, at]) };
-            let wins = e.elem(better, &[best, *old])?;
-            let unset = e.elem(ElemOp::Eq, &[*old_at, far])?;
-            let wins = e.elem(ElemOp::Or, &[wins, unset])?;
-            Ok(vec![e.elem(ElemOp::Select, &[wins, best, *old])?, e.elem(ElemOp::Select, &[wins, at, *old_at])?])
-        })?;
-        // Of nothing there is no position; whoever reads one knows that, and 0 is in range.
-        let zero = self.int(0)?;
-        let unset = self.elem(ElemOp::Eq, &[found[1], far])?;
-        self.elem(ElemOp::Select, &[unset, zero, found[1]])
     }
 
     /// Those of `over` that a value has.
@@ -345,6 +335,18 @@ impl<'a> Emit<'a> {
         }
         term.args.iter().try_for_each(|arg| self.hoist(*arg, looped, seen))
     }
+}
+
+/// The states of each component: a value, or a position and a value. None are given where there are no carries.
+fn grouped(folded: &[Folded], states: &[Value]) -> Vec<Vec<Value>> {
+    let mut rest = states;
+    let mut groups = Vec::new();
+    for of in folded {
+        let Some((own, more)) = rest.split_at_checked(if of.op.chooses() { 2 } else { 1 }) else { break };
+        groups.push(own.to_vec());
+        rest = more;
+    }
+    groups
 }
 
 /// The elementwise operation that combines two values of a reduction.

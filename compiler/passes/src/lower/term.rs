@@ -48,7 +48,7 @@ impl Emit<'_> {
                 let x = self.saturated(x, *to)?;
                 self.b.round(x, *to)?
             }
-            Op::Reduce { op, axes, segment: None } if op.is_primitive() && term.args.len() == 1 => {
+            Op::Reduce { op, axes, segment: None } if (op.is_primitive() || op.chooses()) && term.args.len() == 1 => {
                 self.reduction(*op, axes, term.args[0])?
             }
             Op::Fold { axes, components } => return self.fold(axes, components, &term.args),

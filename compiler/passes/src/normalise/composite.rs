@@ -4,6 +4,7 @@
 //! exponentials; where a maximum is -inf nothing is taken off, so a row of -inf has sum 0 and softmax 0.
 
 use super::{Normaliser, Split};
+use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Op, TermId};
 use sawmill_ir::index::{AxisId, Index};
@@ -16,8 +17,7 @@ impl Normaliser<'_> {
             Some(c) => self.terms.add(Op::Where, vec![x.value, c], dtype),
             None => x.value,
         };
-        let dtype =
-            if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) { sawmill_ir::dtype::DType::I64 } else { dtype };
+        let dtype = if op.gives_position() { DType::I64 } else { dtype };
         self.terms.add(Op::Reduce { op, axes, segment: None }, vec![element], dtype)
     }
 

@@ -12,7 +12,7 @@ use crate::dtype::DType;
 use crate::elem::{ElemOp, ReduceOp};
 use crate::graph::{Component, Repair};
 
-/// A component's state: for `argmax` and `argmin` the values are what was chosen.
+/// A component's state: for `argmax` and `argmin` the values are what stands at the chosen positions.
 struct State {
     values: Lane,
     chosen: Vec<i64>,
@@ -102,46 +102,47 @@ impl Machine<'_> {
                 let (old, x) = (values[at], pick(self.floats(element), at));
                 let better = match op {
                     ReduceOp::ArgMax => first || x > old || old.is_nan() && !x.is_nan(),
-                    _ => first || x < old || old.is_nan() && !x.is_nan(),
+                    ReduceOp::ArgMin => first || x < old || old.is_nan() && !x.is_nan(),
+                    _ => first || op == ReduceOp::Last,
                 };
                 values[at] = match op {
                     ReduceOp::Prod => old * x,
                     ReduceOp::Max => maximum(old, x),
                     ReduceOp::Min => minimum(old, x),
-                    ReduceOp::ArgMax | ReduceOp::ArgMin => {
-                        if better {
-                            x
-                        } else {
-                            old
-                        }
-                    }
-                    _ => old + x,
+                    _ if !op.chooses() => old + x,
+                    _ if better => x,
+                    _ => old,
                 };
                 better
             }
             Lane::I(values) => {
                 let (old, x) = (values[at], pick(self.ints(element), at));
                 let dtype = state_dtype(self, element);
-                let better = if op == ReduceOp::ArgMax { first || x > old } else { first || x < old };
+                let better = match op {
+                    ReduceOp::ArgMax => first || x > old,
+                    ReduceOp::ArgMin => first || x < old,
+                    _ => first || op == ReduceOp::Last,
+                };
                 values[at] = match op {
                     ReduceOp::Prod => int_binary(ElemOp::Mul, dtype, old, x),
                     ReduceOp::Max => old.max(x),
                     ReduceOp::Min => old.min(x),
-                    ReduceOp::ArgMax | ReduceOp::ArgMin => {
-                        if better {
-                            x
-                        } else {
-                            old
-                        }
-                    }
-                    _ => int_binary(ElemOp::Add, dtype, old, x),
+                    _ if !op.chooses() => int_binary(ElemOp::Add, dtype, old, x),
+                    _ if better => x,
+                    _ => old,
                 };
                 better
             }
             Lane::B(values) => {
                 let x = pick(self.bools(element), at);
-                values[at] = if op == ReduceOp::All { values[at] && x } else { values[at] || x };
-                false
+                let better = first || op == ReduceOp::Last;
+                values[at] = match op {
+                    ReduceOp::All => values[at] && x,
+                    _ if !op.chooses() => values[at] || x,
+                    _ if better => x,
+                    _ => values[at],
+                };
+                better
             }
         };
         if better {
@@ -157,10 +158,6 @@ fn state_dtype(machine: &Machine<'_>, node: NodeId) -> DType {
     machine.program.nodes[node].dtype
 }
 
-fn chooses(op: ReduceOp) -> bool {
-    matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin)
-}
-
 impl State {
     fn identity(op: ReduceOp, dtype: DType, count: usize) -> Self {
         let values = match Lane::of(dtype) {
@@ -168,11 +165,11 @@ impl State {
             Lane::I(_) => Lane::I(vec![int_identity(op, dtype); count]),
             Lane::B(_) => Lane::B(vec![op == ReduceOp::All; count]),
         };
-        let status = if chooses(op) { ABSENT } else { PRESENT };
+        let status = if op.chooses() { ABSENT } else { PRESENT };
         Self { values, chosen: vec![0; count], status: vec![status; count] }
     }
     fn cell(&self, op: ReduceOp) -> Cell {
-        let lane = if chooses(op) { Lane::I(self.chosen.clone()) } else { self.values.clone() };
+        let lane = if op.gives_position() { Lane::I(self.chosen.clone()) } else { self.values.clone() };
         let whole = self.status.iter().all(|s| *s == PRESENT);
         Cell { lane, state: if whole { Vec::new() } else { self.status.clone() }, ..Cell::default() }
     }

@@ -123,8 +123,6 @@ impl Accumulator {
     }
     /// The value so far, appended to a lane of the result's type, and its state.
     pub(super) fn finish(&self, result: &mut Lane) -> u8 {
-        let partial = matches!(self.op, ReduceOp::ArgMax | ReduceOp::ArgMin | ReduceOp::First | ReduceOp::Last);
-        let arg = matches!(self.op, ReduceOp::ArgMax | ReduceOp::ArgMin);
         match result {
             Lane::F(v) => v.push(match self.op {
                 ReduceOp::Mean if self.count > 0 => self.float / self.count as f64,
@@ -132,10 +130,10 @@ impl Accumulator {
                 ReduceOp::LogSumExp => self.peak,
                 _ => self.float,
             }),
-            Lane::I(v) => v.push(if arg { self.chosen } else { self.int }),
+            Lane::I(v) => v.push(if self.op.gives_position() { self.chosen } else { self.int }),
             Lane::B(v) => v.push(self.bool),
         }
-        match (self.broken, partial && self.count == 0) {
+        match (self.broken, self.op.chooses() && self.count == 0) {
             (true, _) => BROKEN,
             (false, true) => ABSENT,
             (false, false) => PRESENT,

@@ -261,7 +261,7 @@ fn fold(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, term: &Term,
     }
     for (component, Component { op, repair }) in components.iter().enumerate() {
         let scalable = *op == ReduceOp::Sum || *op == ReduceOp::Prod || *op == ReduceOp::Max || *op == ReduceOp::Min;
-        let fits = op.is_primitive() && (*repair == Repair::None || scalable);
+        let fits = (op.is_primitive() || op.chooses()) && (*repair == Repair::None || scalable);
         verifier.require(fits, id, || format!("component {component} cannot be `{op}` with this repair"));
     }
     for (component, at) in repaired.iter().zip(components.len()..) {
