@@ -441,6 +441,77 @@ def reductions():
         {"x": tensor("f32", [2, 6], ties)},
         {"y": tensor("f32", [2], [1.0, 9.0]), "z": tensor("f32", [2], [2.0, 9.0])},
     )
+    odd = [NAN, -INF, 1.0, NAN, 1.0] + [NAN, NAN, NAN, NAN, NAN] + [-INF, NAN, -INF, NAN, -INF] + [INF, NAN, 2.0, INF, -2.0]
+    rows = grid(odd, 4, 5)
+    kept = [[v if j >= i else None for j, v in enumerate(row)] for i, row in enumerate(rows)]
+
+    def chosen(row, better):
+        """An element that is NaN only where nothing else is."""
+        numbers = [None if v is None or math.isnan(v) else v for v in row]
+        return argbest(row if all(v is None for v in numbers) else numbers, better)
+
+    case(
+        "reduce/argmax and argmin choose NaN only where nothing else is",
+        "pub fn f<R, C>(x: f32[R, C]) -> (y: i32[R], z: i32[R], v: i32[R], w: i32[R])"
+        " { y[i] = (argmax[j](x[i, j]) or -1) as i32; z[i] = (argmin[j](x[i, j]) or -1) as i32;"
+        " v[i] = (argmax[j](x[i, j] where j >= i) or -1) as i32; w[i] = (argmin[j](x[i, j] where j >= i) or -1) as i32; }",
+        {"R": 4, "C": 5},
+        {"x": tensor("f32", [4, 5], odd)},
+        {
+            "y": tensor("i32", [4], [chosen(row, greater) for row in rows]),
+            "z": tensor("i32", [4], [chosen(row, less) for row in rows]),
+            "v": tensor("i32", [4], [chosen(row, greater) for row in kept]),
+            "w": tensor("i32", [4], [chosen(row, less) for row in kept]),
+        },
+    )
+    long = [float(j * 7919 % 1009) for j in range(2100)]
+    best = [v if j % 3 == 1 else None for j, v in enumerate(long)]
+    case(
+        "reduce/argmax, argmin, first and last over a long row",
+        "pub fn f<C>(x: f32[C]) -> (a: i64, b: i64, c: i64, d: f32, e: f32)"
+        " { a = argmax[j](x[j]) or -1; b = argmin[j](x[j]) or -1; c = argmax[j](x[j] where j % 3 == 1) or -1;"
+        " d = first[j](x[j] where x[j] > 1000.0) or 9.0; e = last[j](x[j] where x[j] > 1000.0) or 9.0; }",
+        {"C": len(long)},
+        {"x": tensor("f32", [len(long)], long)},
+        {
+            "a": tensor("i64", [], [argbest(long, greater)]),
+            "b": tensor("i64", [], [argbest(long, less)]),
+            "c": tensor("i64", [], [argbest(best, greater)]),
+            "d": tensor("f32", [], [[v for v in long if v > 1000][0]]),
+            "e": tensor("f32", [], [[v for v in long if v > 1000][-1]]),
+        },
+    )
+    case(
+        "reduce/argmax of integers, first and last of integers and truth values, of nothing",
+        "pub fn f<R, C>(x: i32[R, C], t: bool[R, C]) -> (y: i32[R], a: i32[R], b: i32[R], c: bool[R], d: bool[R])"
+        " { y[i] = (argmax[j](x[i, j] where j < i * 2) or -1) as i32;"
+        " a[i] = first[j](x[i, j] where j < i * 2) or 77; b[i] = last[j](x[i, j] where j < i * 2) or 77;"
+        " c[i] = first[j](t[i, j] where j < i * 2) or true; d[i] = last[j](t[i, j] where j < i * 2) or true; }",
+        {"R": 3, "C": 4},
+        {
+            "x": tensor("i32", [3, 4], [1, 2, 3, 4, -(2**31), -9, 5, 6, 7, 2**31 - 1, 2**31 - 1, 8]),
+            "t": tensor("bool", [3, 4], [0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 1, 0]),
+        },
+        {
+            "y": tensor("i32", [3], [-1, 1, 1]),
+            "a": tensor("i32", [3], [77, -(2**31), 7]),
+            "b": tensor("i32", [3], [77, -9, 8]),
+            "c": tensor("bool", [3], [1, 1, 0]),
+            "d": tensor("bool", [3], [1, 0, 0]),
+        },
+    )
+    factors = [0.0, 2.0, -4.0]
+    case(
+        "reduce/a factor is not evaluated where nothing is admitted",
+        "pub fn f<R, C>(x: f32[C], a: f32[R]) -> (y: f32[R], z: f32[R])"
+        " { y[i] = sum[j](x[j] / a[i] where j < i); z[i] = sum[j](x[j] / a[i] where a[i] != 0.0); }",
+        {"R": 3, "C": 3},
+        {"x": tensor("f32", [3], [1.0, 2.0, 4.0]), "a": tensor("f32", [3], factors)},
+        {
+            "y": tensor("f32", [3], [0.0, 1.0 / 2.0, 3.0 / -4.0]),
+            "z": tensor("f32", [3], [0.0, 7.0 / 2.0, 7.0 / -4.0]),
+        },
+    )
     flags = [1, 0, 1, 1, 0, 0]
     case(
         "reduce/any and all",
@@ -516,6 +587,44 @@ def softmaxes():
         dict(inputs, v=tensor("f32", [columns, width], values)),
         {"y": tensor("f32", [rows, width], weighted)},
         4e-6,
+    )
+
+
+def documents():
+    """Rows of several tiles that attend to rows of their own document; padding, which none does, holds anything."""
+    size, depth = 150, 3
+    of_query = [row // 40 for row in range(size)]
+    of_key = [-1 if 64 <= row < 136 else row // 40 for row in range(size)]
+    q, k, v = noise(21, [size, depth]), noise(22, [size, depth]), noise(23, [size, depth])
+    for row in range(size):
+        if of_key[row] < 0:
+            k[row * depth : (row + 1) * depth] = [INF, NAN, -INF]
+            v[row * depth : (row + 1) * depth] = [NAN, INF, -INF]
+    out = []
+    for i in range(size):
+        scores = [
+            math.fsum(q[i * depth + d] * k[j * depth + d] for d in range(depth)) if of_query[i] == of_key[j] else None
+            for j in range(size)
+        ]
+        weights = softmax(scores)
+        for d in range(depth):
+            out.append(math.fsum(p * v[j * depth + d] for j, p in enumerate(weights) if p is not None))
+    shape = [size, depth]
+    case(
+        "attention/documents known from data, and padding that no row admits",
+        "pub fn f<S, T, const D>(q: f32[S, D], k: f32[T, D], v: f32[T, D], a: i32[S], b: i32[T]) -> y: f32[S, D]"
+        " { let z[i, j] = sum[d](q[i, d] * k[j, d]) where a[i] == b[j];"
+        " let p[i, j] = softmax[j](z[i, j]); y[i, d] = sum[j](p[i, j] * v[j, d]); }",
+        {"S": size, "T": size, "D": depth},
+        {
+            "q": tensor("f32", shape, q),
+            "k": tensor("f32", shape, k),
+            "v": tensor("f32", shape, v),
+            "a": tensor("i32", [size], of_query),
+            "b": tensor("i32", [size], of_key),
+        },
+        {"y": tensor("f32", shape, out)},
+        1e-5,
     )
 
 
@@ -855,7 +964,7 @@ def json_number(value):
 
 
 def main():
-    for build in (elementwise, binary, integers, conversions, reductions, softmaxes, attention, products, indices, presence, programs):
+    for build in (elementwise, binary, integers, conversions, reductions, softmaxes, documents, attention, products, indices, presence, programs):
         build()
     for entry in CASES:
         for side in ("inputs", "outputs"):

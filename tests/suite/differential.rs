@@ -43,17 +43,6 @@ fn arguments(program: &Program, random: &mut Random) -> Tensors {
     program.inputs.iter().map(|(name, shape)| (name.clone(), tensor(shape, random))).collect()
 }
 
-/// Seeds whose program shows a defect of the optimiser that is known and not mended. The list is exact: a mended one leaves it.
-/// 9: two terms with different free axes are made equal; 30: a stored term is read outside of its axes; 96: a guarded factor
-/// is taken out of a sum together with its guard, so that an output is absent instead of 0.
-fn known_defects(engine: Engine) -> &'static [u64] {
-    match engine {
-        Engine::Meaning | Engine::Normal => &[],
-        Engine::Plan => &[9, 30, 96],
-        Engine::Tiles | Engine::Cranelift => &[9, 30],
-    }
-}
-
 /// What one engine makes of one program.
 enum Outcome {
     Agrees,
@@ -97,10 +86,6 @@ fn compare(engine: Engine, tolerance: f64, at_most: usize) {
         let mut random = Random::new(seed);
         let program = program(&mut random);
         match outcome(engine, &program, &mut random, tolerance) {
-            Outcome::Fails(_) if known_defects(engine).contains(&seed) => {}
-            _ if known_defects(engine).contains(&seed) => {
-                panic!("seed {seed} is mended on {engine:?}: take it off the list")
-            }
             Outcome::Agrees => {}
             Outcome::Refused => refused += 1,
             Outcome::Fails(what) => failures.push((program, seed, what)),

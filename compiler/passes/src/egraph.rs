@@ -10,12 +10,14 @@
 
 mod axes;
 mod build;
+mod defined;
 mod make;
 mod node;
 mod saturate;
 
 pub(crate) use axes::{Axes, AxisSet};
 pub(crate) use build::{Block, build};
+pub(crate) use defined::Defined;
 pub(crate) use make::{add, constant, elem, exact, float_of, negation, nodes_of, product, sum};
 pub(crate) use node::{AxisList, Head, Map, Node, ReadAt};
 pub(crate) use saturate::saturate;
@@ -23,7 +25,6 @@ pub use saturate::{StageReport, StopReason};
 
 use egg::{Analysis, DidMerge, EGraph, Id};
 use sawmill_ir::dtype::DType;
-use sawmill_ir::elem::ReduceOp;
 
 /// An e-graph of terms.
 pub(crate) type Graph = EGraph<Node, Facts>;
@@ -37,6 +38,8 @@ pub(crate) struct Fact {
     pub(crate) running: AxisSet,
     /// The type it computes in.
     pub(crate) dtype: DType,
+    /// Where it has a value.
+    pub(crate) defined: Defined,
 }
 
 impl Fact {
@@ -72,9 +75,14 @@ impl Analysis<Node> for Facts {
             return DidMerge(false, false);
         }
         self.disagreements += u32::from(a.free != b.free || a.dtype != b.dtype);
-        a.free = a.free.intersect(b.free);
-        a.running = a.running.intersect(b.running);
-        DidMerge(true, true)
+        let (free, running) = (a.free.intersect(b.free), a.running.intersect(b.running));
+        let fewer = |fact: &Fact| fact.free != free || fact.running != running;
+        let (mut left, mut right) = (fewer(a), fewer(&b));
+        (a.free, a.running) = (free, running);
+        let learned = a.defined.merge(b.defined);
+        left |= learned.0;
+        right |= learned.1;
+        DidMerge(left, right)
     }
 }
 
@@ -96,7 +104,8 @@ pub(crate) fn facts_of(node: &Node, args: &[&Fact], fold: AxisSet, outer: AxisSe
         Head::Proj => args[0].running,
         _ => open,
     };
-    Fact { free: free.minus(outer), running, dtype: node.dtype(args) }
+    let known: Vec<&Defined> = args.iter().map(|a| &a.defined).collect();
+    Fact { free: free.minus(outer), running, dtype: node.dtype(args), defined: Defined::of(node, &known) }
 }
 
 /// The axes a class of folds binds.
@@ -117,7 +126,7 @@ impl Node {
             Head::Index(_) => DType::I64,
             Head::Read(read) => read.dtype,
             Head::Elem(op) => op.result(&types).unwrap_or(types[0]),
-            Head::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => DType::I64,
+            Head::Reduce { op, .. } if op.gives_position() => DType::I64,
             Head::Proj => types[1],
             _ => types[0],
         }

@@ -15,6 +15,7 @@ mod prove;
 mod substitute;
 mod terms;
 
+pub(crate) use prove::{is_natural, least};
 use substitute::Positions;
 pub(crate) use terms::Terms;
 

@@ -5,6 +5,7 @@
 //! of a binder; every rule checks that by sets of free axes, and the e-graph's facts check it once more.
 
 mod algebra;
+mod nothing;
 mod repair;
 
 use algebra::{ELIMINATE, EXP, FLATTEN, MASK, MERGE, ORDER, PULL_IN};

@@ -9,6 +9,7 @@
 //! for absent elements of stored definitions.
 
 use super::{Axes, AxisList, AxisSet, Facts, Graph, Head, Map, ReadAt, add, constant, elem, make, negation};
+use crate::normalise::{is_natural, least};
 use egg::Id;
 use rustc_hash::FxHashMap;
 use sawmill_ir::backend::CompileError;
@@ -171,7 +172,8 @@ impl Builder<'_> {
             Op::Read { tensor, subs, guarded } => {
                 let subs: Vec<Index> = subs.iter().map(|s| at(s, &scope.env)).collect();
                 let guarded = *guarded || scope.guarded;
-                self.read(*tensor, ReadAt { tensor: *tensor, subs, guarded, dtype: term.dtype }, scope)
+                let needs = if guarded { self.needs(&subs, &function.tensors[*tensor].shape) } else { Vec::new() };
+                self.read(*tensor, ReadAt { tensor: *tensor, subs, guarded, needs, dtype: term.dtype }, scope)
             }
             Op::Elem(ElemOp::Select) => self.select(&term.args, scope),
             Op::Elem(op) => {
@@ -292,6 +294,19 @@ impl Builder<'_> {
         Ok(add(&mut self.block.graph, head, args))
     }
 
+    /// What must be 0 or more for `subs` to lie within `sizes`, where the extents of axes do not decide it.
+    fn needs(&self, subs: &[Index], sizes: &[Index]) -> Vec<Index> {
+        let extent = |axis: AxisId| self.block.axes.get(axis).extent.clone();
+        let mut needs = Vec::new();
+        for (sub, size) in subs.iter().zip(sizes) {
+            let rest = size.sub(sub).sub(&Index::int(1));
+            needs.extend([sub.clone(), rest].into_iter().filter(|need| !is_natural(&least(need, &extent))));
+        }
+        needs.sort_unstable();
+        needs.dedup();
+        needs
+    }
+
     /// A stored tensor is read; a definition of this block is written out.
     fn read(&mut self, tensor: TensorId, read: ReadAt, scope: &Scope) -> Result<Id, CompileError> {
         let Some((own, term)) = self.written.get(&tensor).cloned() else {
@@ -309,11 +324,14 @@ impl Builder<'_> {
         let free = self.block.graph[term].data.free;
         let moved = |(axis, sub): &(AxisId, Index)| free.has(*axis) && sub.as_axis() != Some(*axis);
         let pairs: Vec<(AxisId, Index)> = own.into_iter().zip(read.subs).collect();
-        if self.has_reduction(*value) && pairs.iter().any(moved) {
+        let told = !read.guarded || self.reads_in_range(*value);
+        if self.has_reduction(*value) && pairs.iter().any(moved) && told {
             let map = Map::new(pairs.into_iter().filter(|(axis, _)| free.has(*axis)).collect());
+            // What is stored is the value everywhere, not the one that is left where conditions around this read hold.
+            let whole = self.term(*value, &Scope { holds: Vec::new(), ..inner })?;
             let graph = &mut self.block.graph;
-            let view = add(graph, Head::View { map, guarded: read.guarded }, vec![term]);
-            graph.union_trusted(copy, view, VIEW);
+            let view = add(graph, Head::View { map, guarded: read.guarded, needs: read.needs.into() }, vec![term]);
+            graph.union_trusted(whole, view, VIEW);
             graph.rebuild();
         }
         Ok(copy)
@@ -367,6 +385,26 @@ impl Builder<'_> {
             || term.args.iter().any(|a| self.has_reduction(*a));
         self.reduces.insert(id, found);
         found
+    }
+    /// Whether a term, with what it reads of this block written out, reads in range somewhere: only then its copy under a guard
+    /// differs from one that stands elsewhere without, and may be read from what is stored, which ends where the guard fails.
+    fn reads_in_range(&self, id: TermId) -> bool {
+        let (mut open, mut seen) = (vec![id], BTreeSet::new());
+        while let Some(id) = open.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let term = &self.function.terms[id];
+            if let Op::Read { tensor, guarded, .. } = &term.op {
+                match &self.function.tensors[*tensor].kind {
+                    TensorKind::Def { value, .. } if self.written.contains_key(tensor) => open.push(*value),
+                    _ if !guarded => return true,
+                    _ => {}
+                }
+            }
+            open.extend(&term.args);
+        }
+        false
     }
     fn bug(&self, message: String) -> CompileError {
         CompileError::Bug { message, text: sawmill_ir::graph::text::print_function(self.function) }

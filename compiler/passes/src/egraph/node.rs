@@ -34,6 +34,8 @@ pub(crate) struct ReadAt {
     pub(crate) subs: Vec<Index>,
     /// Whether they may leave the range, where the value is unused.
     pub(crate) guarded: bool,
+    /// What must be 0 or more for them to be in range, if they may leave it.
+    pub(crate) needs: Vec<Index>,
     /// The type after widening.
     pub(crate) dtype: DType,
 }
@@ -79,6 +81,8 @@ pub(crate) enum Head {
         map: Map,
         /// Whether that may leave the range, where the value is unused.
         guarded: bool,
+        /// What must be 0 or more for it to be in range, if it may leave it.
+        needs: Arc<[Index]>,
     },
     /// `(x, ..)`: elementwise.
     Elem(ElemOp),

@@ -104,7 +104,7 @@ impl Writer<'_> {
     }
     /// A read of the argument that stands for a running value.
     fn argument(&mut self, at: usize) -> Node {
-        let Fact { free, dtype, .. } = self.facts[at];
+        let (free, dtype) = (self.facts[at].free, self.facts[at].dtype);
         let axes: Vec<AxisId> = free.iter().collect();
         let tensor = match self.running.get(&at) {
             Some(tensor) => *tensor,
@@ -118,7 +118,7 @@ impl Writer<'_> {
             }
         };
         let subs = axes.into_iter().map(Index::axis).collect();
-        Node::new(Head::Read(Arc::new(ReadAt { tensor, subs, guarded: false, dtype })), Vec::new())
+        Node::new(Head::Read(Arc::new(ReadAt { tensor, subs, guarded: false, needs: Vec::new(), dtype })), Vec::new())
     }
     /// Tensors that are read but are no arguments become arguments.
     fn arguments(&mut self, sides: &[RecExpr<Node>; 2]) {

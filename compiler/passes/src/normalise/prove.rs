@@ -7,7 +7,7 @@
 use super::Normaliser;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::{Op, TermId};
-use sawmill_ir::index::{Atom, Index};
+use sawmill_ir::index::{Atom, AxisId, Index};
 
 impl Normaliser<'_> {
     /// What is left of the condition `present` where `c` is `holds`; `None` is always true.
@@ -56,27 +56,29 @@ impl Normaliser<'_> {
     }
     /// Whether `index` is 0 or more where all of `facts` are.
     pub(super) fn is_nonnegative(&self, index: &Index, facts: &[Index]) -> bool {
-        let bounded = |i: &Index| is_natural(&self.least(i));
+        let extent = |axis: AxisId| self.out.axes[axis].extent.clone();
+        let bounded = |i: &Index| is_natural(&least(i, &extent));
         bounded(index) || facts.iter().any(|f| bounded(&index.sub(f)))
-    }
-    /// A lower bound: axes that count down are at their ends.
-    fn least(&self, index: &Index) -> Index {
-        index.terms().fold(Index::int(0), |sum, (monomial, coefficient)| {
-            let axis = match monomial {
-                [Atom::Axis(axis)] if coefficient < 0 => Some(*axis),
-                _ => None,
-            };
-            let term = match axis {
-                Some(axis) => self.out.axes[axis].extent.sub(&Index::int(1)),
-                None => monomial.iter().fold(Index::int(1), |p, a| p.mul(&Index::atom(a.clone()))),
-            };
-            sum.add(&term.scale(coefficient))
-        })
     }
 }
 
+/// A lower bound: axes that count down are at the ends of their `extent`s.
+pub(crate) fn least(index: &Index, extent: &dyn Fn(AxisId) -> Index) -> Index {
+    index.terms().fold(Index::int(0), |sum, (monomial, coefficient)| {
+        let axis = match monomial {
+            [Atom::Axis(axis)] if coefficient < 0 => Some(*axis),
+            _ => None,
+        };
+        let term = match axis {
+            Some(axis) => extent(axis).sub(&Index::int(1)),
+            None => monomial.iter().fold(Index::int(1), |p, a| p.mul(&Index::atom(a.clone()))),
+        };
+        sum.add(&term.scale(coefficient))
+    })
+}
+
 /// Whether an expression is a sum of products of naturals.
-fn is_natural(index: &Index) -> bool {
+pub(crate) fn is_natural(index: &Index) -> bool {
     index.terms().all(|(monomial, coefficient)| coefficient > 0 && monomial.iter().all(natural_atom))
 }
 

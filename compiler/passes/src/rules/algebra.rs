@@ -1,7 +1,10 @@
 //! Algebra of sums and products: flattening, scalars out of sums, orders of contraction.
 
+use super::nothing::{Nothing, of_nothing};
 use super::{Contract, Found, Rule};
-use crate::egraph::{AxisList, AxisSet, Graph, Head, Node, add, elem, exact, float_of, nodes_of, product, sum};
+use crate::egraph::{
+    AxisList, AxisSet, Graph, Head, Node, add, constant, elem, exact, float_of, nodes_of, product, sum,
+};
 use egg::Id;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 
@@ -20,7 +23,7 @@ pub(crate) const FLATTEN: Rule = Rule {
 pub(crate) const ELIMINATE: Rule = Rule {
     name: "eliminate",
     contract: Contract::Reassociating,
-    equation: "sum[J](a * x) = a * sum[J](x),  max[J](a + x) = a + max[J](x),  a free of J",
+    equation: "sum[J](a * x) = a * sum[J](x),  max[J](a + x) = a + max[J](x),  a free of J; where c, free of J: if c, else nothing",
     quiet: false,
     apply: eliminate,
 };
@@ -137,16 +140,27 @@ fn eliminate(graph: &mut Graph, _class: Id, node: &Node) -> Found {
         if !inner.is(through) {
             continue;
         }
-        let (outside, inside): (Vec<Id>, Vec<Id>) =
-            inner.args.iter().partition(|x| free(graph, **x).is_disjoint(r.axes));
+        // A condition that is free of the axes as well goes out with the factors. One that is not stays, and with it what must
+        // not be evaluated where it admits nothing.
+        let around = r.condition.filter(|c| free(graph, *c).is_disjoint(r.axes));
+        let below = if around.is_some() { None } else { r.condition };
+        let mut nothing = below.map(|condition| Nothing::new(graph, r.axes, condition));
+        let mut leaves =
+            |x: Id| free(graph, x).is_disjoint(r.axes) && nothing.as_mut().is_none_or(|nothing| nothing.is_harmless(x));
+        let (outside, inside): (Vec<Id>, Vec<Id>) = inner.args.iter().partition(|x| leaves(**x));
         if outside.is_empty() || inside.is_empty() {
             continue;
         }
         let matched = with_operand(graph, node, 0, &inner);
         let rest = combine(graph, through, inside, dtype);
         let mut parts = outside;
-        parts.push(reduce(graph, r.op, r.axes, rest, r.condition));
-        found.push((matched, combine(graph, through, parts, dtype)));
+        parts.push(reduce(graph, r.op, r.axes, rest, below));
+        let mut result = combine(graph, through, parts, dtype);
+        if let Some(condition) = around {
+            let nothing = constant(graph, of_nothing(r.op), dtype);
+            result = elem(graph, ElemOp::Select, vec![condition, result, nothing]);
+        }
+        found.push((matched, result));
     }
     found
 }
@@ -167,14 +181,19 @@ fn order(graph: &mut Graph, _class: Id, node: &Node) -> Found {
             let one = AxisSet::EMPTY.with(axis);
             let rest = r.axes.minus(one);
             let (with, without): (Vec<Id>, Vec<Id>) = inner.args.iter().partition(|x| free(graph, **x).has(axis));
-            if rest.is_empty() || with.is_empty() || without.is_empty() {
-                continue;
-            }
-            let matched = with_operand(graph, node, 0, &inner);
             let (below, above) = match r.condition {
                 Some(c) if free(graph, c).has(axis) => (Some(c), None),
                 other => (None, other),
             };
+            // What leaves the condition is evaluated also where it admits nothing.
+            let bare = below.is_some_and(|condition| {
+                let mut nothing = Nothing::new(graph, one, condition);
+                without.iter().any(|x| !nothing.is_harmless(*x))
+            });
+            if rest.is_empty() || with.is_empty() || without.is_empty() || bare {
+                continue;
+            }
+            let matched = with_operand(graph, node, 0, &inner);
             let with = product(graph, with, dtype);
             let mut parts = without;
             parts.push(reduce(graph, ReduceOp::Sum, one, with, below));

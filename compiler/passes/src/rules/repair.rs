@@ -117,6 +117,10 @@ impl<'g> Movement<'g> {
             (Moves::Shift(delta), ReduceOp::Max | ReduceOp::Min) if self.is_free(delta) => (Repair::Shift, Some(delta)),
             _ => return None,
         };
+        // A repair is computed at every step, also where the condition fails.
+        if r.condition.is_some() && operand.is_some_and(|phi| !self.graph[phi].data.defined.everywhere()) {
+            return None;
+        }
         let mut args = vec![element.new];
         args.extend(r.condition);
         args.extend(operand);

@@ -241,4 +241,38 @@ pub(super) const PROGRAMS: &[Program] = &[
         }",
         dims: &[("S", 3), ("T", 0)],
     },
+    Program {
+        name: "a definition with absent elements, read where it is present and moved",
+        text: "fn f<A, B>(x: f32[B]) -> (y) {
+            let t[i in A] = where(max[k in B](x[k]), ge(#i, #2));
+            let y[i in A] = mul(or_else(t?[i - 3], 0.75), 2.0);
+        }",
+        dims: &[("A", 7), ("B", 3)],
+    },
+    Program {
+        name: "an output that repeats what another one is made from",
+        text: "fn f<A, B>(x: f32[A, B]) -> (y, z) {
+            let y[i in A, j in B] = sum[k in B](x[i, k]);
+            let z[i in A] = tanh(sum[k in B](x[i, k]));
+        }",
+        dims: &[("A", 5), ("B", 3)],
+    },
+    Program {
+        name: "a factor that has a value only under the condition",
+        text: "fn f<A>(x: f32[A]) -> (y, z) {
+            let y[i in A] = sum[j in A](mul(x[j], x?[i - 3]));
+            let z[i in A] = sum[j in A](where(mul(x[j], x?[i - 3]), le(#j, #i)));
+        }",
+        dims: &[("A", 6)],
+    },
+    Program {
+        name: "choices of a position and of an end",
+        text: "fn f<A, B>(x: f32[A, B]) -> (y, z, u, v) {
+            let y[i in A] = or_else(argmax[j in B](where(x[i, j], lt(#j, #i))), -1);
+            let z[i in A] = or_else(argmin[j in B](x[i, j]), -1);
+            let u[i in A] = or_else(first[j in B](where(x[i, j], lt(0.0, x[i, j]))), -7.0);
+            let v[i in A] = or_else(last[j in B](where(x[i, j], lt(0.0, x[i, j]))), -7.0);
+        }",
+        dims: &[("A", 4), ("B", 9)],
+    },
 ];

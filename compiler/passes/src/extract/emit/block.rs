@@ -88,7 +88,9 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
                 let kind = TensorKind::Def { axes, value, rounded };
                 let new = self.add(old.name, elem, kind);
                 self.emitter.tensors.insert(tensor, new);
-                self.done.entry(root.node).or_insert(Stored { tensor: new, axes: root.axes });
+                if self.serves(&root) {
+                    self.done.entry(root.node).or_insert(Stored { tensor: new, axes: root.axes });
+                }
             }
             TensorKind::Append { base, at, dim, .. } => {
                 self.define(base)?;
@@ -142,10 +144,15 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
         self.done.insert(node, stored.clone());
         Ok(stored)
     }
-    /// A definition of the source that stores exactly this term.
+    /// A definition of the source that stores exactly this term, for others to read.
     fn def_root(&self, node: usize) -> Option<TensorId> {
-        let is_def = |t: TensorId| matches!(self.source.tensors[t].kind, TensorKind::Def { .. });
-        self.plan.roots.iter().find(|r| r.node == node && is_def(r.tensor)).map(|r| r.tensor)
+        self.plan.roots.iter().find(|r| r.node == node && self.serves(r)).map(|r| r.tensor)
+    }
+    /// Whether a definition can be read wherever its term is needed: one that repeats its term over axes that the term does not
+    /// depend on cannot, for there is no position along them.
+    fn serves(&self, root: &PlannedRoot) -> bool {
+        let is_def = matches!(self.source.tensors[root.tensor].kind, TensorKind::Def { .. });
+        is_def && AxisSet::of(&root.axes).is_subset(self.plan.dag.fact(root.node).free)
     }
     /// Whether a term has a tensor.
     pub(super) fn is_stored(&self, node: usize) -> bool {

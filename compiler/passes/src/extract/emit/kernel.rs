@@ -222,7 +222,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
                 Ok(self.block.emitter.terms.index(index))
             }
             Head::Read(read) => self.read(&read, scope),
-            Head::View { map, guarded } => {
+            Head::View { map, guarded, .. } => {
                 let stored = self.block.stored(self.args(node)[0])?;
                 let mut subs = Vec::new();
                 for axis in &stored.axes {
@@ -359,10 +359,7 @@ impl<'k, 'e, 'a> Kernel<'k, 'e, 'a> {
         Ok((self.add(op, args, dtype), components))
     }
     fn reduced(&self, component: &Component) -> DType {
-        match component.op {
-            ReduceOp::ArgMax | ReduceOp::ArgMin => DType::I64,
-            _ => self.dtype(component.element),
-        }
+        if component.op.gives_position() { DType::I64 } else { self.dtype(component.element) }
     }
     /// Components after those they read, then those over fewer axes, then by structure.
     fn ordered(&self, over: AxisSet, components: Vec<Component>) -> Result<Vec<Component>, CompileError> {
