@@ -99,7 +99,7 @@ impl Lower<'_> {
                 self.copy(*init, &buffer);
             }
             if self.updates_in_place(body, *carry, index) {
-                self.targets.insert(body.yields[index], buffer.clone());
+                self.aim(body, *carry, index, &buffer);
             }
             buffers.push(Some(buffer));
         }
@@ -225,17 +225,37 @@ impl Lower<'_> {
                 scalars.push(self.eval(*yielded, &Point::default()));
             } else {
                 let buffer = self.buffer_of(*result);
-                self.copy(*yielded, &buffer);
+                if !self.is_at(*yielded, &buffer) {
+                    self.copy(*yielded, &buffer);
+                }
             }
         }
         self.close_scope();
         scalars
     }
 
+    /// Lets the value that replaces a carry be written to the carry's buffer, on both sides of a branch.
+    fn aim(&mut self, body: &Region, carry: Value, index: usize, buffer: &Buffer) {
+        let next = body.yields[index];
+        if next == carry {
+            return;
+        }
+        self.targets.insert(next, buffer.clone());
+        let inst = body.insts.iter().find(|inst| inst.results.contains(&next));
+        let Some(Inst { op: Op::If { then, otherwise }, results, .. }) = inst else { return };
+        let Some(at) = results.iter().position(|result| *result == next) else { return };
+        for side in [then, otherwise] {
+            self.aim(side, carry, at, buffer);
+        }
+    }
+
     /// Whether the value that replaces a carry can be written over it: only the instruction that computes it reads the old
     /// one, at the position it writes, and nothing reads it later.
     fn updates_in_place(&self, body: &Region, carry: Value, index: usize) -> bool {
         let next = body.yields[index];
+        if next == carry {
+            return true;
+        }
         let Some(at) = body.insts.iter().position(|inst| inst.results.contains(&next)) else { return false };
         let inst = &body.insts[at];
         if body.yields.iter().filter(|y| **y == next).count() != 1 || self.plan.is_fused(next) {
@@ -250,6 +270,10 @@ impl Lower<'_> {
                 inst.args.iter().all(|arg| self.reads_pointwise(*arg, carry))
             }
             Op::Reduce { .. } => inst.args.iter().all(|arg| !self.reads(*arg, carry)),
+            Op::If { then, otherwise } => {
+                let result = inst.results.iter().position(|result| *result == next);
+                result.is_some_and(|at| [then, otherwise].iter().all(|side| self.updates_in_place(side, carry, at)))
+            }
             _ => false,
         };
         let later = body.insts[at + 1..].iter().any(|inst| self.runs_on(inst, carry));
@@ -263,7 +287,11 @@ impl Lower<'_> {
         }
         let Some(inst) = self.plan.def(value) else { return false };
         match &inst.op {
-            Op::If { then, otherwise } => then.yields.iter().chain(&otherwise.yields).any(|y| self.reads(*y, what)),
+            Op::If { then, otherwise } => {
+                let at = inst.results.iter().position(|result| *result == value);
+                let yields = [then, otherwise].map(|side| at.and_then(|at| side.yields.get(at)));
+                yields.into_iter().flatten().any(|y| self.reads(*y, what))
+            }
             _ if self.plan.is_fused(value) => inst.args.iter().any(|arg| self.reads(*arg, what)),
             _ => false,
         }

@@ -47,6 +47,13 @@ impl fmt::Display for InterpError {
 
 impl std::error::Error for InterpError {}
 
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Products that `mma`s added up: what was skipped is not among them.
+    pub multiply_adds: u64,
+}
+
 /// What a step of the interpreter gives.
 type Ran<T> = Result<T, InterpError>;
 
@@ -60,13 +67,14 @@ pub(super) fn size(size: &Index, dims: &[i64]) -> Option<i64> {
 
 /// Runs `module`. `buffers` has one entry per buffer of the module: the elements of a list, one array otherwise. Entries of
 /// outputs and temporaries may be empty; afterwards outputs are there and temporaries are gone.
-pub fn run(module: &Module, dims: &[i64], buffers: &mut Vec<Vec<Array>>, precision: Precision) -> Ran<()> {
+pub fn run(module: &Module, dims: &[i64], buffers: &mut Vec<Vec<Array>>, precision: Precision) -> Ran<Work> {
     let fail = |message: String| InterpError { place: module.name.clone(), message };
     if dims.len() != module.dims.len() || buffers.len() != module.buffers.len() {
         let (d, b) = (module.dims.len(), module.buffers.len());
         return Err(fail(format!("takes {d} dims and {b} buffers, not {} and {}", dims.len(), buffers.len())));
     }
-    let mut machine = Machine { module, dims: dims.to_vec(), buffers: std::mem::take(buffers), precision };
+    let mut machine =
+        Machine { module, dims: dims.to_vec(), buffers: std::mem::take(buffers), precision, work: Work::default() };
     machine.prepare()?;
     machine.steps(&module.plan)?;
     *buffers = machine.buffers;
@@ -75,7 +83,7 @@ pub fn run(module: &Module, dims: &[i64], buffers: &mut Vec<Vec<Array>>, precisi
             buffers[id.index()].clear();
         }
     }
-    Ok(())
+    Ok(machine.work)
 }
 
 struct Machine<'a> {
@@ -83,6 +91,7 @@ struct Machine<'a> {
     dims: Vec<i64>,
     buffers: Vec<Vec<Array>>,
     precision: Precision,
+    work: Work,
 }
 
 impl Machine<'_> {
@@ -188,7 +197,7 @@ impl Machine<'_> {
                 return Err(InterpError { place: kernel.name.clone(), message });
             }
         }
-        run_kernel(kernel, &dims, &mut memory, self.precision)?;
+        self.work.multiply_adds += run_kernel(kernel, &dims, &mut memory, self.precision)?.multiply_adds;
         for ((id, param), (buffer, at)) in kernel.memory.iter().zip(&places) {
             if param.access != Access::In {
                 self.buffers[*buffer][*at] = std::mem::take(&mut memory[id]);
@@ -204,11 +213,12 @@ pub fn run_kernel(
     dims: &[i64],
     memory: &mut Arena<super::MemId, Array>,
     precision: Precision,
-) -> Ran<()> {
+) -> Ran<Work> {
     let fail = |message: String| InterpError { place: kernel.name.clone(), message };
     let counts: Option<Vec<i64>> = kernel.grid.iter().map(|(_, blocks)| size(blocks, dims)).collect();
     let counts = counts.ok_or_else(|| fail("cannot evaluate the grid".to_owned()))?;
     let mut tracks = access::Tracks::new(kernel, memory);
+    let mut work = Work::default();
     let total: i64 = counts.iter().map(|c| (*c).max(0)).product();
     for number in 0..total {
         let mut rest = number;
@@ -219,7 +229,9 @@ pub fn run_kernel(
         tracks.block = u32::try_from(number + 1).map_err(|_| fail("too many blocks for the interpreter".to_owned()))?;
         let mut block = Block::new(kernel, dims, &at, memory, &mut tracks, precision);
         let outcome = block.region(&kernel.body);
+        work.multiply_adds += block.multiply_adds;
         outcome.map_err(|message| InterpError { place: format!("{} at block {at:?}", kernel.name), message })?;
     }
-    tracks.finish(kernel, memory).map_err(fail)
+    tracks.finish(kernel, memory).map_err(fail)?;
+    Ok(work)
 }

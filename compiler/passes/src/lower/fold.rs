@@ -37,7 +37,7 @@ pub(super) struct Step {
 }
 
 /// A loop's body: the step, the carries; gives the next ones.
-type Body<'b, 'a> = &'b mut dyn FnMut(&mut Emit<'a>, &Step, &[Value]) -> Lowered<Vec<Value>>;
+pub(super) type Body<'b, 'a> = &'b mut dyn FnMut(&mut Emit<'a>, &Step, &[Value]) -> Lowered<Vec<Value>>;
 
 impl<'a> Emit<'a> {
     /// The reduction of `element` over `axes`.
@@ -278,7 +278,11 @@ impl<'a> Emit<'a> {
         step.bounds.push((*axis, if phases.partial { guard } else { Guard::Never }));
         let yields = if innermost {
             step.masked = Some(guard);
-            body(self, &step, &head.carries)
+            if phases.by_data {
+                self.admitted(&step, conditions, &head.carries, body)
+            } else {
+                body(self, &step, &head.carries)
+            }
         } else {
             self.nest(inner, conditions, &head.carries, types, step, body)
         };

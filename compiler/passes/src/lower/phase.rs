@@ -29,6 +29,8 @@ pub(super) struct Phases {
     pub(super) phases: Vec<Phase>,
     /// Whether a step may pass the end of the axis.
     pub(super) partial: bool,
+    /// Whether only data tells where the conditions hold, so that every step is an edge.
+    pub(super) by_data: bool,
 }
 
 impl Phases {
@@ -120,6 +122,7 @@ impl Emit<'_> {
         let tile = step * unit;
         let partial = extent.rem(&Index::int(tile)).as_int() != Some(0);
         let solved = self.solve_all(axis, conditions)?;
+        let by_data = solved.all.is_none() && conditions.iter().flatten().any(|c| self.reads_data(*c));
         let solved = if unit > 1 && conditions.iter().any(Option::is_some) { Solved::unknown() } else { solved };
         let units = |positions: &Index| positions.div(&Index::int(unit));
         let end = units(&extent.add(&Index::int(unit - 1)));
@@ -163,7 +166,7 @@ impl Emit<'_> {
         for (lo, hi, edge) in spans {
             phases.push(Phase { lo: self.index_value(&lo)?, hi: self.index_value(&hi)?, edge });
         }
-        Ok(Phases { phases, partial })
+        Ok(Phases { phases, partial, by_data })
     }
 
     fn solve_all(&mut self, axis: AxisId, conditions: &[Option<TermId>]) -> Lowered<Solved> {
@@ -174,6 +177,16 @@ impl Emit<'_> {
         let solved = conditions.iter().map(each).reduce(|a, b| a.together(&b));
         self.space.restore(axis, before);
         Ok(solved.unwrap_or_else(Solved::everywhere))
+    }
+
+    /// Whether a condition looks at elements of tensors.
+    fn reads_data(&self, id: TermId) -> bool {
+        let term = &self.program.function.terms[id];
+        let mut found = false;
+        if let Op::Index(index) = &term.op {
+            index.for_each_atom(&mut |atom| found |= matches!(atom, Atom::Read(..)));
+        }
+        found || matches!(term.op, Op::Read { .. }) || term.args.iter().any(|arg| self.reads_data(*arg))
     }
 
     fn solve(&self, id: TermId, axis: AxisId) -> Solved {

@@ -2,5 +2,6 @@
 //! in f64, on sizes around and below the tiles' own, on empty sizes and rows, on infinities and masks of every kind.
 
 mod differ;
+mod masks;
 mod programs;
 mod texts;

@@ -19,6 +19,8 @@ pub(super) struct Block<'a> {
     tracks: &'a mut Tracks,
     precision: Precision,
     values: Vec<Option<Tile>>,
+    /// Products of an `mma` that were added up so far.
+    pub(super) multiply_adds: u64,
 }
 
 impl<'a> Block<'a> {
@@ -31,7 +33,16 @@ impl<'a> Block<'a> {
         tracks: &'a mut Tracks,
         precision: Precision,
     ) -> Self {
-        Self { kernel, dims, grid, memory, tracks, precision, values: vec![None; kernel.values.len()] }
+        Self {
+            kernel,
+            dims,
+            grid,
+            memory,
+            tracks,
+            precision,
+            values: vec![None; kernel.values.len()],
+            multiply_adds: 0,
+        }
     }
 
     /// Runs a region; its yields can be read afterwards.
@@ -141,6 +152,7 @@ impl<'a> Block<'a> {
             Op::Rename(pairs) => Ok(rename(tiles[0], pairs, kernel)),
             Op::Slice(axis) => self.slice(tiles[0], *axis, tiles[1].as_int()?, ty),
             Op::Mma { over } => {
+                self.multiply_adds += (count(&ty.axes, kernel) * count(over, kernel)) as u64;
                 contract::mma(tiles[0], tiles[1], tiles.get(2).copied(), over, ty, kernel, self.precision)
             }
             Op::Reduce { op, over } => {
