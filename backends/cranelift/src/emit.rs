@@ -58,6 +58,7 @@ pub(crate) fn emit(func: &Function, isa: &dyn TargetIsa, fma: bool) -> ir::Funct
         waiting: BTreeMap::new(),
         fma,
         zero: None,
+        lane_constants: BTreeMap::new(),
         places: BTreeMap::new(),
     };
     for (param, value) in func.block(Function::ENTRY).params.iter().zip(params) {
@@ -92,6 +93,8 @@ struct Emitter<'a, 'b> {
     fma: bool,
     /// The zeros of the current block.
     zero: Option<(ir::Block, ir::Value)>,
+    /// Vectors of one 32-bit integer that the current block has.
+    lane_constants: BTreeMap<(ir::Block, u32), ir::Value>,
     /// Sums of base and scaled index that the current block has computed.
     places: BTreeMap<(ir::Block, ir::Value, ir::Value, i64), ir::Value>,
 }

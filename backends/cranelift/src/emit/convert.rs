@@ -11,12 +11,12 @@ impl Emitter<'_, '_> {
         let from = self.ty(value);
         let regs = self.regs(value);
         match op {
-            Op::Sext => self.widen(&regs, from, to.elem, true),
-            Op::Zext => self.widen(&regs, from, to.elem, false),
+            Op::Sext => self.widen_value(value, to.elem, true),
+            Op::Zext => self.widen_value(value, to.elem, false),
             Op::Narrow => self.narrow(&regs, from, to.elem),
             Op::FromBool | Op::MaskBits => self.bool_to_int(op, &regs, to),
             Op::FromF16 | Op::FromBf16 => {
-                let wide = self.widen(&regs, from, Elem::I32, true);
+                let wide = self.widen_value(value, Elem::I32, true);
                 wide.into_iter().map(|bits| self.float_from_half(op, bits)).collect()
             }
             Op::ToF16 | Op::ToBf16 => {
@@ -73,6 +73,21 @@ impl Emitter<'_, '_> {
         }
         let one = self.constant(to, 1);
         mask.into_iter().map(|reg| self.b.ins().band(reg, one)).collect()
+    }
+
+    /// Sign or zero extension of an integer value; loads it now if that has waited.
+    fn widen_value(&mut self, value: Val, to: Elem, signed: bool) -> Regs {
+        let from = self.ty(value);
+        match self.waiting.get(&value).copied() {
+            Some(place) => {
+                let wider = self.load_extended(place, from, signed);
+                self.widen(&wider, from.with_elem(double(from.elem)), to, signed)
+            }
+            None => {
+                let regs = self.regs(value);
+                self.widen(&regs, from, to, signed)
+            }
+        }
     }
 
     /// Sign or zero extension of integers.

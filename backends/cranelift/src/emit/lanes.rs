@@ -99,10 +99,20 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// An integer in every lane of a CLIF type of 32-bit lanes, or as an i32.
+    /// An integer in every lane of a CLIF type of 32-bit lanes, one for each block, or as an i32.
     pub(super) fn int32(&mut self, shape: ir::Type, bits: u32) -> ir::Value {
-        let ty = if shape.is_vector() { Type::vector(Elem::I32, 4) } else { Type::I32 };
-        self.constant(ty, i64::from(bits))
+        if !shape.is_vector() {
+            return self.constant(Type::I32, i64::from(bits));
+        }
+        let key = self.b.current_block().map(|block| (block, bits));
+        if let Some(known) = key.and_then(|key| self.lane_constants.get(&key)) {
+            return *known;
+        }
+        let value = self.constant(Type::vector(Elem::I32, 4), i64::from(bits));
+        if let Some(key) = key {
+            self.lane_constants.insert(key, value);
+        }
+        value
     }
 
     pub(super) fn iota(&mut self, ty: Type) -> Regs {

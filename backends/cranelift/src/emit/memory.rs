@@ -5,6 +5,7 @@ use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlagsData, StackSlot
 use sawmill_simd::vir::{Elem, Inst, Op, Type, Val};
 
 use super::lanes::{clif, count};
+use super::readers::Wait;
 use super::{Emitter, Regs};
 
 /// An address without its constant part, and the constant part.
@@ -33,7 +34,12 @@ fn stored(ty: Type) -> Type {
 impl Emitter<'_, '_> {
     pub(super) fn load(&mut self, inst: &Inst, ty: Type) -> Regs {
         let place = self.place(&inst.args, &inst.imms);
-        if count(ty) > 1 && self.readers.waits(inst.results[0]) {
+        let waits = match self.readers.waits(inst.results[0]) {
+            Some(Wait::Folded) => count(ty) > 1,
+            Some(Wait::Extended) => true,
+            None => false,
+        };
+        if waits {
             self.waiting.insert(inst.results[0], place);
             return Regs::new();
         }
@@ -98,6 +104,20 @@ impl Emitter<'_, '_> {
             return vec![self.low_bits_to_vector(bits, clif(ty))];
         }
         (0..count(ty)).map(|i| self.load_register(place, ty, i)).collect()
+    }
+
+    /// Narrow integers, twice as wide: 8 bytes of memory for each register.
+    pub(super) fn load_extended(&mut self, place: Place, ty: Type, signed: bool) -> Regs {
+        let load = |e: &mut Self, i: usize| {
+            let (Place { base, disp }, ins) = (place.offset(i * 8), e.b.ins());
+            match (ty.elem, signed) {
+                (Elem::I8, true) => ins.sload8x8(flags(), base, disp),
+                (Elem::I8, false) => ins.uload8x8(flags(), base, disp),
+                (_, true) => ins.sload16x4(flags(), base, disp),
+                (_, false) => ins.uload16x4(flags(), base, disp),
+            }
+        };
+        (0..ty.bytes() as usize / 8).map(|i| load(self, i)).collect()
     }
 
     fn store_at(&mut self, place: Place, ty: Type, regs: &[ir::Value]) {

@@ -1,9 +1,10 @@
 //! Which values nothing needs after their only reader, and which loads can wait for it.
 //!
 //! In: a verified function. Out: [`Readers`]. The instruction that overwrites such a value needs no copy of it. A load of
-//! several registers that waits is folded into its reader register by register, where nothing lies in between.
+//! several registers that waits is folded into its reader register by register, where nothing lies in between; one of narrow
+//! integers extends them.
 
-use sawmill_simd::vir::{BlockId, Elem, Function, Op, Val};
+use sawmill_simd::vir::{BlockId, Elem, Function, Inst, Op, Val};
 
 /// For each value, what is known of its readers.
 pub(super) struct Readers {
@@ -22,8 +23,35 @@ struct Facts {
     block: Option<BlockId>,
     /// If it is loaded, how many writes came before.
     loaded_after: Option<u32>,
-    /// Whether a float operation reads the load before the next write.
-    waits: bool,
+    /// How an operation takes the load before the next write.
+    waits: Option<Wait>,
+}
+
+/// How an operation takes a load that waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// As a float operand, register by register.
+    Folded,
+    /// As narrow integers, which the load extends.
+    Extended,
+}
+
+impl Wait {
+    fn of(func: &Function, inst: &Inst) -> Option<Wait> {
+        let ty = |value: &Val| func.ty(*value);
+        match inst.op {
+            Op::Fma | Op::Add | Op::Sub | Op::Mul if inst.results.iter().all(|r| ty(r).elem == Elem::F32) => {
+                Some(Wait::Folded)
+            }
+            // An extending load reads 8 bytes.
+            Op::Sext | Op::Zext | Op::FromF16 | Op::FromBf16
+                if inst.args.iter().all(|a| !ty(a).is_scalar() && ty(a).elem.bits() < 32 && ty(a).bytes() % 8 == 0) =>
+            {
+                Some(Wait::Extended)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Readers {
@@ -39,9 +67,8 @@ impl Readers {
             self.facts[param.index()].block = Some(id);
         }
         for inst in block.insts.iter().map(|inst| func.inst(*inst)) {
-            let folds = matches!(inst.op, Op::Fma | Op::Add | Op::Sub | Op::Mul)
-                && inst.results.iter().all(|result| func.ty(*result).elem == Elem::F32);
-            inst.args.iter().for_each(|arg| self.read(*arg, id, folds));
+            let wait = Wait::of(func, inst);
+            inst.args.iter().for_each(|arg| self.read(*arg, id, wait));
             let loaded_after = (inst.op == Op::Load).then_some(self.writes);
             for result in &inst.results {
                 self.facts[result.index()] = Facts { block: Some(id), loaded_after, ..Facts::default() };
@@ -49,15 +76,17 @@ impl Readers {
             self.writes += u32::from(matches!(inst.op, Op::Store | Op::StorePart | Op::Scatter | Op::For | Op::If));
             inst.blocks.iter().for_each(|inner| self.visit(func, *inner));
         }
-        block.yields.iter().for_each(|value| self.read(*value, id, false));
+        block.yields.iter().for_each(|value| self.read(*value, id, None));
     }
 
-    fn read(&mut self, value: Val, from: BlockId, folds: bool) {
+    fn read(&mut self, value: Val, from: BlockId, wait: Option<Wait>) {
         let writes = self.writes;
         let facts = &mut self.facts[value.index()];
         facts.count += 1;
         facts.near |= facts.block == Some(from);
-        facts.waits |= folds && facts.loaded_after == Some(writes);
+        if facts.loaded_after == Some(writes) {
+            facts.waits = wait;
+        }
     }
 
     /// Whether the value has one reader, which runs once for each time that the value is computed.
@@ -71,8 +100,8 @@ impl Readers {
         self.facts[value.index()].loaded_after.is_some()
     }
 
-    /// Whether the value is loaded where its only reader needs it.
-    pub(super) fn waits(&self, value: Val) -> bool {
-        self.one(value) && self.facts[value.index()].waits
+    /// How the value's only reader takes it, if it can be loaded there.
+    pub(super) fn waits(&self, value: Val) -> Option<Wait> {
+        self.facts[value.index()].waits.filter(|_| self.one(value))
     }
 }
