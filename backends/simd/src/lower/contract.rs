@@ -306,7 +306,7 @@ impl Lower<'_> {
         let Some((first, rest)) = axes.split_first() else { return self.step(sum, block, summed, accs) };
         let extent = self.extent(first.axis);
         let lanes = i64::from(first.lanes);
-        let unroll = if rest.is_empty() { sum.unroll } else { 1 };
+        let unroll = if rest.is_empty() { sum.unroll } else { self.unrolled_outside(rest) };
         let stride = lanes * unroll;
         let mut whole = extent / stride * stride;
         let mut accs = accs;
@@ -336,6 +336,12 @@ impl Lower<'_> {
             at += lanes;
         }
         accs
+    }
+    /// Steps per turn of a loop around `inner` axes: more than one where those are written out, for the loop's own work and
+    /// its addresses are then a large part.
+    fn unrolled_outside(&self, inner: &[Axis]) -> i64 {
+        let written_out = |axis: &Axis| self.extent(axis.axis) <= UNROLLED * i64::from(axis.lanes);
+        if inner.iter().all(written_out) { UNROLLED } else { 1 }
     }
     fn hoist_with(&mut self, root: Value, at: &Point, summed: &Point) {
         let mut point = at.clone();
