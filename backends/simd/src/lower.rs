@@ -14,6 +14,7 @@ mod contract;
 mod control;
 mod elem;
 mod eval;
+mod factor;
 mod layout;
 mod memory;
 mod nest;

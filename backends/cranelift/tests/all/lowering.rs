@@ -282,6 +282,63 @@ fn packed_weights_times_a_vector() -> Built<()> {
     Ok(())
 }
 
+/// y[n] = sum of d[n, b] * q[n, b, c] * x[32 b + c], tiles of `bn` rows by `bb` blocks of 32.
+fn scaled_rows(bn: u32, bb: u32) -> Kernel {
+    let text = format!(
+        "tile scaled {{
+  dims N, B
+  buffer x: f32[32*B] input
+  buffer d: f16[N, B] input
+  buffer q: i8[N, B, 32] input
+  buffer y: f32[N] output
+  kernel rows {{
+    dims N, B
+    memory x: f32[32*B] in
+    memory d: f16[N, B] in
+    memory q: i8[N, B, 32] in
+    memory y: f32[N] out
+    axes n = {bn}, b = {bb}, c = 32
+    grid n = div({last} + N, {bn})
+    %0: i64 = grid n
+    %1: i64 = const {bn}
+    %2: i64 = mul %0, %1
+    %3: i64 = const 0
+    %4: f32 = const 0.0
+    %5: i64 = size B
+    %16: f32<n> = for %6 edge %7 step {bb} [%3..%5 full] carry (%8: f32<n> = %4) {{
+      %9: i64 = const 32
+      %10: i64 = mul %6, %9
+      %11: f32<b, c> = load x[%10 + 32*b + c] pad 0.0
+      %12: i32<n, b, c> = load q[%2 + n, %6 + b, %3 + c] pad 0
+      %13: f32<n, b, c> = cast %12
+      %14: f32<n, b> = load d[%2 + n, %6 + b] pad 0.0
+      %15: f32<n, b, c> = mul %13, %14
+      %17: f32<n> = mma %11, %15, %8 over b, c
+      yield %17
+    }}
+    store y[%2 + n] = %16
+  }}
+  plan {{
+    launch rows(x, d, q, y) dims (N, B)
+  }}
+}}
+",
+        last = bn - 1
+    );
+    parse(&text).unwrap_or_else(|e| panic!("{e}")).kernels.remove(0)
+}
+
+#[test]
+fn scales_leave_the_sums_over_their_blocks() {
+    for (bn, bb) in [(1, 1), (1, 4), (8, 3), (5, 18)] {
+        let case = Case::new(&scaled_rows(bn, bb), &[[1, 1], [16, 8], [9, 18]]).ints(-128, 127).tolerance(1e-4);
+        let lowered = case.check();
+        // Elements are multiplied with `x` alone; a block's sum is scaled in one register.
+        let text = lowered.function.to_string();
+        assert!(!text.contains("f32x16 = mul"), "{text}");
+    }
+}
+
 /// A module that the optimiser made from softmax attention with a causal mask, grouped heads and the logarithm of the sums.
 pub(crate) fn softmax_sum() -> Module {
     let text = include_str!("../../../../compiler/passes/tests/passes/lowering/softmax_sum.tile");

@@ -8,6 +8,7 @@
 //! twice over, and no more than the registers hold.
 
 use super::Lower;
+use super::factor::Factored;
 use super::layout::{Buffer, Place, Point, Pos};
 use super::nest::{Axis, UNROLLED, lanes_within};
 use super::plan::unit_axis;
@@ -22,7 +23,7 @@ const IN_FLIGHT: u32 = 8;
 
 /// What is combined.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// Products of two values, and what they are added to.
     Product { a: Value, b: Value, acc: Option<Value> },
     /// Values.
@@ -32,30 +33,36 @@ enum Kind {
 }
 
 /// A contraction with its blocking.
-struct Sum<'a> {
-    kind: Kind,
+pub(super) struct Sum<'a> {
+    pub(super) kind: Kind,
     result: Value,
     /// The summed type.
-    dtype: DType,
+    pub(super) dtype: DType,
     /// Result axes looped over one by one.
     outer: Vec<AxisId>,
     /// A result axis of which a block holds several positions.
-    rows: Option<(AxisId, i64)>,
+    pub(super) rows: Option<(AxisId, i64)>,
     /// The result axis in lanes, lanes per vector and vectors per block.
-    vectors: Option<(AxisId, u8, i64)>,
+    pub(super) vectors: Option<(AxisId, u8, i64)>,
     /// Summed axes, outermost first; the last may be in lanes.
-    over: Vec<Axis>,
+    pub(super) over: Vec<Axis>,
     /// Steps of the innermost summed axis per turn of its loop.
     unroll: i64,
     roots: &'a [Value],
+    /// How the product is taken apart.
+    factored: Option<Factored>,
 }
 
-impl Sum<'_> {
+impl<'a> Sum<'a> {
+    /// Something else combined over the same axes.
+    pub(super) fn of(&self, kind: Kind) -> Sum<'a> {
+        Sum { kind, outer: Vec::new(), over: self.over.clone(), factored: None, ..*self }
+    }
     /// The lanes along a summed axis.
     fn horizontal(&self) -> u8 {
         self.over.last().map_or(1, |axis| axis.lanes)
     }
-    fn width(&self) -> u8 {
+    pub(super) fn width(&self) -> u8 {
         self.vectors.map_or(self.horizontal(), |(_, lanes, _)| lanes)
     }
 }
@@ -74,9 +81,10 @@ impl Lower<'_> {
             Op::Reduce { op, over } => (Kind::Fold { op: *op, x: inst.args[0] }, over, &inst.args[..1]),
             _ => return self.defect("a contraction of what is none".to_owned()),
         };
-        let sum = self.blocking(inst, kind, over, roots);
+        let mut sum = self.blocking(inst, kind, over, roots);
         let result = sum.result;
         let by_row = self.pending_by_row(&sum);
+        sum.factored = self.factored(&sum);
         if self.axes(result).is_empty() {
             let totals = self.block(&sum, &[Point::default()]);
             return self.set_place(result, Place::Scalar(totals[0]));
@@ -177,6 +185,7 @@ impl Lower<'_> {
             over,
             unroll,
             roots,
+            factored: None,
         }
     }
     /// The longest result axis that an operand lacks: a block of it shares that operand's elements.
@@ -280,6 +289,9 @@ impl Lower<'_> {
     /// Initial accumulators.
     fn start(&mut self, sum: &Sum<'_>, block: &[Point]) -> Vec<Val> {
         let lanes = sum.width();
+        if sum.factored.is_some() {
+            return self.factored_start(sum);
+        }
         match sum.kind {
             Kind::Product { acc: Some(acc), .. } if sum.horizontal() == 1 => {
                 block.iter().map(|at| self.eval_lanes(acc, at, lanes)).collect()
@@ -302,7 +314,17 @@ impl Lower<'_> {
     }
 
     /// Loops over the summed axes; accumulators are carried in registers.
-    fn sum_loops(&mut self, sum: &Sum<'_>, axes: &[Axis], block: &[Point], summed: &Point, accs: Vec<Val>) -> Vec<Val> {
+    pub(super) fn sum_loops(
+        &mut self,
+        sum: &Sum<'_>,
+        axes: &[Axis],
+        block: &[Point],
+        summed: &Point,
+        accs: Vec<Val>,
+    ) -> Vec<Val> {
+        if let Some(factored) = sum.factored.filter(|f| f.inner == axes.len()) {
+            return self.factored_step((sum, factored), axes, block, summed, &accs);
+        }
         let Some((first, rest)) = axes.split_first() else { return self.step(sum, block, summed, accs) };
         let extent = self.extent(first.axis);
         let lanes = i64::from(first.lanes);
