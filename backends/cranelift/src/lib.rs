@@ -5,7 +5,9 @@
 //!
 //! [`Cranelift`] is the backend: it compiles whole modules and runs their plans.
 //!
-//! Invariants: `unsafe` is in `jit.rs` and where a run calls code or copies an output (`launch.rs`, `storage.rs`).
+//! [`MultiplyAdds`] measures what the processor can do with such code at best.
+//!
+//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`launch.rs`, `meter.rs`, `storage.rs`).
 //! Cranelift lowers 128-bit vectors on x86-64, so a wider vector is a group of registers; the order of VIR is the order of
 //! the code (see `emit.rs` for what makes it fast).
 
@@ -15,8 +17,10 @@ mod emit;
 mod jit;
 mod launch;
 mod lifetimes;
+mod meter;
 mod storage;
 
 pub use backend::Cranelift;
 pub use code::{Code, Compiler};
 pub use jit::{JitCode, JitError};
+pub use meter::MultiplyAdds;

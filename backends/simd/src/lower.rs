@@ -153,6 +153,13 @@ fn round_up(value: i64, of: i64) -> i64 {
     (value + of - 1) / of * of
 }
 
+/// A distance of at least `stride` bytes between the rows of a tile that puts them into different sets of the first-level
+/// cache: a column of a tile, which register blocks go through, otherwise falls into a few sets and is not kept there.
+fn spread(stride: i64) -> i64 {
+    const LINE: i64 = 64;
+    if stride % (2 * LINE) == 0 { stride.saturating_add(LINE) } else { stride }
+}
+
 /// Bytes at the start of the arena that guarded scalar accesses may read instead of memory.
 const SPARE: u64 = 64;
 
@@ -293,6 +300,9 @@ impl<'k> Lower<'k> {
             let extent = self.extent(*axis);
             let padded = if position == 0 { round_up(extent, nest::padding(extent)) } else { extent };
             stride = stride.saturating_mul(padded);
+            if position == 0 && ordered.len() > 1 {
+                stride = spread(stride);
+            }
         }
         strides.reverse();
         let bytes = u64::try_from(stride).unwrap_or(u64::MAX);

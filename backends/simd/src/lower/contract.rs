@@ -168,13 +168,19 @@ impl Lower<'_> {
             let count = if row.is_some() { 2 } else { i64::from(IN_FLIGHT) };
             let count = if best { 1 } else { count };
             vectors = Some((lane, lanes, count));
-            // Two vectors and one broadcast operand stay free of the accumulators.
-            rows = i64::from((self.registers - 4) / 2);
+            // Two vectors, a broadcast operand and a copy of it stay free of the accumulators, and one register for moves.
+            rows = i64::from((self.registers - 5) / 2);
         } else {
             rows = 4;
         }
-        let unroll =
-            if horizontal || self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis)) < 4 { 1 } else { 2 };
+        let summed = self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis));
+        let unroll = if horizontal || summed < 4 {
+            1
+        } else if summed < 16 {
+            2
+        } else {
+            4
+        };
         Sum {
             kind,
             result,

@@ -265,6 +265,24 @@ impl Lower<'_> {
         vector
     }
 
+    /// Takes the greatest power of two that an addressing mode scales by out of `offset`; gives the rest. A block of rows a
+    /// run-time distance apart then needs a pointer for every other few of them: 0, 1, 2 and 4 share one, and so do 3 and 5.
+    fn by_scale(&mut self, step: Val, offset: i64, stepped: &mut Option<(Val, u32)>) -> i64 {
+        let Some(scale) = [8_u8, 4, 2, 1].into_iter().find(|scale| i64::from(*scale) <= offset) else { return offset };
+        *stepped = Some((step, u32::from(scale)));
+        offset - i64::from(scale)
+    }
+    /// The address `step * scale` bytes further, which takes the place of an index.
+    fn with_index(&mut self, at: Address, step: Val, scale: u32) -> Address {
+        let mut base = at.base;
+        if let Some(index) = at.index {
+            let unit = self.b.i64(i64::from(at.scale));
+            let bytes = self.b.mul(index, unit);
+            base = self.b.add(base, bytes);
+        }
+        Address { base, index: Some(step), scale, ..at }
+    }
+
     /// `base + disp` and the strides times the positions. Outer positions are added first, so that sums that an inner loop
     /// does not change can leave it; the last constant stride that an addressing mode can scale is left to it.
     pub(super) fn address(&mut self, base: Val, disp: i64, strides: &[(AxisId, Stride)], point: &Point) -> Address {
@@ -277,6 +295,7 @@ impl Lower<'_> {
         });
         let mut at = Address::new(base);
         let mut disp = disp;
+        let mut stepped = None;
         for (position, (pos, stride)) in terms.iter().enumerate() {
             match *stride {
                 Stride::Const(step) => {
@@ -299,13 +318,18 @@ impl Lower<'_> {
                         let bytes = self.b.mul(index, step);
                         at.base = self.b.add(at.base, bytes);
                     }
-                    if pos.offset != 0 {
-                        let offset = self.b.i64(pos.offset);
+                    let whole =
+                        if stepped.is_none() { self.by_scale(step, pos.offset, &mut stepped) } else { pos.offset };
+                    if whole != 0 {
+                        let offset = self.b.i64(whole);
                         let bytes = self.b.mul(step, offset);
                         at.base = self.b.add(at.base, bytes);
                     }
                 }
             }
+        }
+        if let Some((step, scale)) = stepped {
+            at = self.with_index(at, step, scale);
         }
         match i32::try_from(disp) {
             Ok(disp) => at.offset(disp),

@@ -67,7 +67,7 @@ impl Lower<'_> {
         let value = inst.results[0];
         if self.axes(value).is_empty() {
             let scalar = self.guarded_load(inst, &Point::default(), false);
-            return self.set_place(value, Place::Scalar(scalar));
+            return self.keep_scalar(value, scalar);
         }
         self.remark_load(inst);
         if !reads_in_place(self.kernel, inst) {
@@ -112,6 +112,17 @@ impl Lower<'_> {
         };
         self.branches(tile.inside, inside, |s| s.keep_at(value, buffer, point));
         self.set_place(value, Place::Buffer(buffer.clone()));
+    }
+
+    /// A place for a scalar that was loaded. A float waits in the arena, from where its reader repeats it in lanes at no cost: a
+    /// register that held it through other loops would be missing in register blocks, which need all there are.
+    fn keep_scalar(&mut self, value: Value, scalar: Val) {
+        if !self.b.ty(scalar).elem.is_float() {
+            return self.set_place(value, Place::Scalar(scalar));
+        }
+        let buffer = self.buffer_of(value);
+        self.write_buffer(&buffer, &Point::default(), scalar);
+        self.set_place(value, Place::Buffer(buffer));
     }
 
     fn remark_load(&mut self, inst: &Inst) {
@@ -326,7 +337,7 @@ impl Lower<'_> {
         let elem = storage(self.kernel.memory[mem].dtype).unwrap_or(Elem::I8);
         let bytes = i64::from(elem.bytes());
         let span: i64 = dense.iter().map(|(a, c)| c * (self.extent(*a) - 1)).sum::<i64>() + 1;
-        let mut stride = round_up(span, 16).saturating_mul(bytes);
+        let mut stride = super::spread(round_up(span, 16).saturating_mul(bytes));
         let mut strides = Vec::new();
         for (axis, _) in dynamic.iter().rev() {
             strides.push((*axis, stride));

@@ -9,7 +9,7 @@
 //!
 //! Constants are not values of the whole function: each block has its own copy before the first use, because a vector
 //! constant is read from memory at no cost while a register that holds it through a loop is missing elsewhere. For the
-//! same reason a value of more than one register stays in its loop.
+//! same reason a value of more than one register stays in its loop, and a vector leaves the innermost loop only.
 
 mod simplify;
 
@@ -233,7 +233,8 @@ impl Tidy<'_> {
             return here;
         }
         let needed = key.args.iter().map(|arg| self.depth[arg.index()]).max().unwrap_or(0);
-        let left = (needed + 1..=here).find(|level| self.scopes[*level].is_loop);
+        let mut loops = (needed + 1..=here).filter(|level| self.scopes[*level].is_loop);
+        let left = if key.ty.is_scalar() { loops.next() } else { loops.next_back() };
         left.map_or(here, |level| level - 1)
     }
 
