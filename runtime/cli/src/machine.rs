@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct MachineFigures {
     /// Bytes per second of a streaming read with all cores.
     pub streaming_read: f64,
-    /// Floating-point operations per second of 128-bit f32 multiplications and additions with all cores.
+    /// Floating-point operations per second of 128-bit f32 multiply-adds with all cores.
     pub multiply_adds: f64,
 }
 
@@ -24,9 +24,12 @@ pub fn cache_directory() -> Option<PathBuf> {
     base.map(|base| base.join("sawmill"))
 }
 
+/// The environment variable that names the directory of compiled kernels.
+pub const KERNELS_VARIABLE: &str = "SAWMILL_CACHE_DIR";
+
 /// The directory of compiled kernels: `$SAWMILL_CACHE_DIR`, where empty means none, or one in [`cache_directory`].
 pub fn kernels_directory() -> Option<PathBuf> {
-    match std::env::var_os("SAWMILL_CACHE_DIR") {
+    match std::env::var_os(KERNELS_VARIABLE) {
         Some(stated) => Some(PathBuf::from(stated)).filter(|path| !path.as_os_str().is_empty()),
         None => cache_directory().map(|directory| directory.join("kernels")),
     }

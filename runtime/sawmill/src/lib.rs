@@ -47,6 +47,8 @@ pub use explain::{Explanation, Specialisation, Stage};
 pub use file_bytes::FileBytes;
 pub use function::{Format, Function, Options};
 pub use half::{bf16, f16};
+#[cfg(feature = "cranelift")]
+pub use sawmill_cranelift::MultiplyAdds;
 pub use sawmill_ir as ir;
 pub use tensor::{Tensor, Typed, TypedView, View};
 

@@ -2,7 +2,8 @@
 //!
 //! In: comparisons and casts of `i64` tiles made of coordinates. Out: the same in `i32` lanes, or nothing where the pattern
 //! does not apply. For a comparison both sides are written as `sum of coefficient * position + scalar`; positions are far
-//! below 2^31, so comparing the small part with the scalar difference, clamped to +-2^30, gives the same answer.
+//! below 2^31, so comparing the small part with the scalar difference, clamped to +-2^30, gives the same answer. A cast to a
+//! float goes through 32 bits where the scalar is below 2^30, which is tested at run time: vectors convert no wider integers.
 
 use super::Lower;
 use super::layout::{Place, Point};
@@ -56,11 +57,7 @@ impl Lower<'_> {
         let axes: Vec<AxisId> = inst.args.iter().flat_map(|v| self.axes(*v)).copied().collect();
         let (_, pos) = point.lanes_of(&axes)?;
         let difference = self.affine(inst.args[0])?.plus(self.affine(inst.args[1])?.scaled(-1)?)?;
-        let reach: i64 = difference
-            .terms
-            .iter()
-            .try_fold(0_i64, |sum, (a, c)| sum.checked_add(c.checked_abs()?.checked_mul(self.extent(*a) + 64)?))?;
-        if reach >= REACH {
+        if !self.is_near(&difference) {
             return None;
         }
         let lanes = pos.lanes;
@@ -91,6 +88,36 @@ impl Lower<'_> {
         let scalar = self.b.narrow(scalar, Elem::I32);
         let scalar = self.widen(scalar, pos.lanes);
         Some(self.b.add(varying, scalar))
+    }
+
+    /// An affine `i64` tile as floats.
+    pub(super) fn float_ramp(&mut self, value: Value, to: DType, point: &Point) -> Option<Val> {
+        let (_, pos) = point.lanes_of(self.axes(value))?;
+        let affine = self.affine(value).filter(|affine| self.is_near(affine))?;
+        let elem = self.elem(to);
+        let varying = self.small_part(&affine, point, pos.lanes);
+        let scalar = self.scalar_part(&affine);
+        let (most, all) = (self.b.i64(2 * REACH), self.b.i64(4 * REACH));
+        let from_zero = self.b.add(scalar, most);
+        let fits = self.b.ult(from_zero, all);
+        self.b.begin_if(fits);
+        let narrow = self.b.narrow(scalar, Elem::I32);
+        let narrow = self.b.splat(narrow, pos.lanes);
+        let sum = self.b.add(varying, narrow);
+        let quick = self.b.sint_to_float(sum, elem);
+        self.b.begin_else(&[quick]);
+        self.open_scope();
+        let wide = self.eval_lanes(value, point, pos.lanes);
+        let slow = self.b.sint_to_float(wide, elem);
+        self.close_scope();
+        Some(self.b.end_if(&[slow])[0])
+    }
+
+    /// Whether the part of an affine tile that varies with positions stays below [`REACH`].
+    fn is_near(&self, affine: &Affine) -> bool {
+        let part = |(axis, c): &(AxisId, i64)| c.checked_abs()?.checked_mul(self.extent(*axis) + 64);
+        let reach = affine.terms.iter().try_fold(0_i64, |sum, term| sum.checked_add(part(term)?));
+        reach.is_some_and(|reach| reach < REACH)
     }
 
     /// `value` as an affine tile.

@@ -65,6 +65,16 @@ impl<'a> Sum<'a> {
     pub(super) fn width(&self) -> u8 {
         self.vectors.map_or(self.horizontal(), |(_, lanes, _)| lanes)
     }
+    /// From which position of a step's order on the factor that a row repeats is read for each vector anew: in the last row of a
+    /// block of several. Sharing it costs a copy of a register and a shuffle, which takes its turn with multiply-adds; reading
+    /// costs a load, of which two in each cycle are free. One row evens them out.
+    fn read_again(&self, order: &[usize]) -> usize {
+        let per_row = self.vectors.map_or(1, |(_, lanes, count)| {
+            let rows = self.rows.map_or(1, |(_, rows)| rows);
+            if rows > 2 && lanes > 1 { usize::try_from(count).unwrap_or(1) } else { 0 }
+        });
+        if per_row < 2 || order.len() <= per_row { order.len() } else { order.len() - per_row }
+    }
 }
 
 impl Lower<'_> {
@@ -389,14 +399,15 @@ impl Lower<'_> {
         // by a register in each step; this way they come back.
         let backwards = summed.iter().last().is_some_and(|(_, pos)| pos.offset / i64::from(pos.lanes) % 2 == 1);
         let order: Vec<usize> = if backwards { (0..block.len()).rev().collect() } else { (0..block.len()).collect() };
-        for position in order {
+        let again = sum.read_again(&order);
+        for (turn, position) in order.into_iter().enumerate() {
             let mut point = block[position].clone();
             for (axis, pos) in summed.iter() {
                 point = point.with(axis, pos);
             }
             match sum.kind {
                 Kind::Product { a, b, .. } => {
-                    next[position] = self.product(sum.dtype, (a, b), &point, lanes, accs[position]);
+                    next[position] = self.product(sum, (a, b), &point, accs[position], turn >= again);
                 }
                 Kind::Fold { op, x } => {
                     let x = self.eval_lanes(x, &point, lanes);
@@ -419,15 +430,21 @@ impl Lower<'_> {
             None => next,
         }
     }
-    /// a * b + acc at a point; a factor that is one scalar for all lanes comes first, see `step`.
-    fn product(&mut self, dtype: DType, (a, b): (Value, Value), point: &Point, lanes: u8, acc: Val) -> Val {
+    /// a * b + acc at a point; a factor that is one scalar for all lanes comes first, see `step`, and is read `again` although
+    /// the vector before had it.
+    fn product(&mut self, sum: &Sum<'_>, (a, b): (Value, Value), point: &Point, acc: Val, again: bool) -> Val {
+        let lanes = sum.width();
         let vector = |s: &Self, v: Value| point.lanes_of(s.axes(v)).is_some();
         let (first, second) = if vector(self, a) && !vector(self, b) { (b, a) } else { (a, b) };
         self.contracting = true;
-        let first = self.eval_lanes(first, point, lanes);
+        let fresh = if again && !vector(self, first) { self.read_afresh(first, point) } else { None };
+        let first = match fresh {
+            Some(scalar) => self.b.splat(scalar, lanes),
+            None => self.eval_lanes(first, point, lanes),
+        };
         let second = self.eval_lanes(second, point, lanes);
         self.contracting = false;
-        self.multiply_add(dtype, first, second, acc)
+        self.multiply_add(sum.dtype, first, second, acc)
     }
     /// Positions along an axis as i64.
     fn place_along(&mut self, axis: AxisId, point: &Point, lanes: u8) -> Val {

@@ -356,6 +356,12 @@ impl Lower<'_> {
         {
             return ramp;
         }
+        if from == DType::I64
+            && to.is_float()
+            && let Some(ramp) = self.float_ramp(x, to, point)
+        {
+            return ramp;
+        }
         let value = self.eval(x, point);
         self.convert(value, from, to)
     }

@@ -60,6 +60,17 @@ impl Lower<'_> {
         vector
     }
 
+    /// Reads a scalar although it was read before, if it is in memory as it is computed with.
+    pub(super) fn read_afresh(&mut self, value: Value, point: &Point) -> Option<Val> {
+        let at = point.restrict(self.axes(value));
+        match self.place(value)?.clone() {
+            Place::Alias(other) => self.read_afresh(other, point),
+            Place::Buffer(buffer) => Some(self.read_buffer(&buffer, &at)),
+            Place::View(view) if view.dtype.is_compute() => Some(self.read_view(&view, &at)),
+            _ => None,
+        }
+    }
+
     /// Computes now what `value` needs and `point` already determines.
     pub(super) fn hoist(&mut self, value: Value, point: &Point) {
         match self.place(value) {

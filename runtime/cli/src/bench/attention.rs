@@ -1,9 +1,11 @@
 //! The suite `attention`: functions of the zoo on sizes of interest.
 //!
-//! In: a device. Out: rows in GFLOP/s beside the machine's multiply-add rate; the time of a first call, which compiles.
+//! In: a device. Out: rows in GFLOP/s beside the machine's multiply-add rate; the time of first calls, which compile or load.
 //! Operations counted: 4 S T D for each head, half of it where the mask is causal (the tiles that are skipped).
 
-use sawmill::{Call, Device, Function, Tensor, Typed, Value};
+use std::path::Path;
+
+use sawmill::{Call, Device, Engine, Function, Tensor, Typed, Value};
 use sawmill_zoo::attention;
 
 use super::{Bench, rows::Row, timing};
@@ -22,6 +24,9 @@ const fn case(function: &'static Function, positions: usize, heads: usize, chann
     Case { function, positions, heads, channels, part }
 }
 
+/// First calls measured of each kind.
+const FIRST_CALLS: usize = 5;
+
 /// The last is there for its memory: scores of 65,536 positions would take 17 GB.
 const CASES: [Case; 5] = [
     case(attention::causal::DEF, 2048, 8, 64, 0.5),
@@ -36,7 +41,7 @@ const CASES: [Case; 5] = [
 /// # Errors
 /// What the engine reports.
 pub fn run(bench: &Bench, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
-    show(first_call(bench)?);
+    first_calls(bench, show)?;
     for case in &CASES {
         let inputs = Inputs::new(case)?;
         let seconds = timing::median_seconds(|| inputs.call(case.function, &bench.device))?;
@@ -52,13 +57,24 @@ fn shape(case: &Case) -> String {
     format!("S{} D{} H{}", case.positions, case.channels, case.heads)
 }
 
-/// A call that nothing has been compiled for, on a device that keeps nothing.
-fn first_call(bench: &Bench) -> Result<Row, Failure> {
+/// First calls of a function in a process: nothing has been compiled for it, or its kernels are in a folder.
+fn first_calls(bench: &Bench, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+    if bench.device.engine() != Engine::Cranelift {
+        return Ok(());
+    }
     let case = case(attention::causal::DEF, 64, 1, 64, 0.5);
     let inputs = Inputs::new(&case)?;
-    let device = Device::cpu_with(bench.threads.get(), None).map_err(failure)?;
-    let seconds = timing::seconds(|| inputs.call(case.function, &device))?;
-    Ok(bench.row("attention", ("first call of causal", shape(&case), "f32"), seconds, (seconds, "s")))
+    let kernels = tempfile::tempdir().map_err(Failure::environment)?;
+    let first_call = |kernels: Option<&Path>| {
+        let device = Device::cpu_with(bench.threads.get(), kernels.map(Path::to_owned)).map_err(failure)?;
+        timing::seconds(|| inputs.call(case.function, &device))
+    };
+    first_call(Some(kernels.path()))?;
+    for (op, kernels) in [("first call of causal, cold", None), ("first call of causal, warm", Some(kernels.path()))] {
+        let seconds = timing::median((0..FIRST_CALLS).map(|_| first_call(kernels)).collect::<Result<_, _>>()?);
+        show(bench.row("attention", (op, shape(&case), "f32"), seconds, (seconds, "s")));
+    }
+    Ok(())
 }
 
 struct Inputs {

@@ -1,44 +1,48 @@
 //! What this machine can do at best: measured, not looked up.
 //!
 //! In: a number of threads. Out: [`MachineFigures`], stored for `generate`'s summary.
-//! These loops measure the machine; no model's operator runs here.
+//! These loops measure the machine; no model's operator runs here. The best of several runs counts: a limit is what the
+//! machine does when nothing else runs.
 
-use std::{hint::black_box, num::NonZeroUsize, path::Path, thread, time::Instant};
+use std::{hint::black_box, num::NonZeroUsize, path::Path, thread};
+
+use sawmill::MultiplyAdds;
 
 use crate::{
-    bench::timing::median,
+    bench::timing::seconds,
     error::Failure,
     machine::{self, MachineFigures},
 };
 
 /// Bytes that each thread reads: far beyond the caches.
 const BUFFER: usize = 128 << 20;
-/// Independent chains of multiply-adds: twelve 128-bit registers, enough to hide their latency.
-const CHAINS: usize = 48;
-/// Steps of each chain.
-const STEPS: usize = 4_000_000;
-/// Repetitions; the median counts.
-const TIMES: usize = 5;
+/// Turns of the loop of multiply-adds: some tens of milliseconds.
+const TURNS: u32 = 2_000_000;
+/// Repetitions.
+const TIMES: usize = 7;
 
 /// Measures with all of `threads` at once.
-pub fn measure(threads: NonZeroUsize) -> MachineFigures {
-    let buffers: Vec<Vec<u64>> = (0..threads.get()).map(|_| vec![1; BUFFER / size_of::<u64>()]).collect();
+///
+/// # Errors
+/// An environment error if there is no code for this processor.
+pub fn measure(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
+    let mut buffers: Vec<Vec<u64>> = (0..threads.get()).map(|_| vec![1; BUFFER / size_of::<u64>()]).collect();
     let bytes = (BUFFER * threads.get()) as f64;
-    let operations = (2 * CHAINS * STEPS * threads.get()) as f64;
-    let rate =
-        |work: f64, run: &(dyn Fn(usize) + Sync)| work / median((0..TIMES).map(|_| together(threads, run)).collect());
-    MachineFigures {
-        streaming_read: rate(bytes, &|thread| stream(&buffers[thread])),
-        multiply_adds: rate(operations, &|_| chains()),
-    }
+    let streaming_read = bytes / best(&mut buffers, |buffer| stream(buffer));
+    drop(buffers);
+    let loops = (0..threads.get()).map(|_| MultiplyAdds::host()).collect::<Result<Vec<_>, _>>();
+    let mut loops = loops.map_err(Failure::environment)?;
+    let operations = (loops[0].run(1) * u64::from(TURNS)) as f64 * threads.get() as f64;
+    let multiply_adds = operations / best(&mut loops, |chains| drop(black_box(chains.run(TURNS))));
+    Ok(MachineFigures { streaming_read, multiply_adds })
 }
 
 /// Measures and stores the figures where `generate` finds them.
 ///
 /// # Errors
-/// An environment error if they cannot be stored.
+/// An environment error if they cannot be measured or stored.
 pub fn measure_and_store(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
-    let figures = measure(threads);
+    let figures = measure(threads)?;
     let Some(path) = machine::figures_path() else { return Ok(figures) };
     store(&path, &figures).map_err(|error| {
         Failure::environment(format!("cannot store the machine's figures in {}: {error}", path.display()))
@@ -56,15 +60,19 @@ fn store(path: &Path, figures: &MachineFigures) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Seconds that all threads together take.
-fn together(threads: NonZeroUsize, run: &(dyn Fn(usize) + Sync)) -> f64 {
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for thread in 0..threads.get() {
-            scope.spawn(move || run(thread));
-        }
-    });
-    start.elapsed().as_secs_f64()
+/// The fewest seconds that a thread for each of `states`, all at once, take to `run`.
+fn best<T: Send>(states: &mut [T], run: impl Fn(&mut T) + Sync) -> f64 {
+    let mut together = || {
+        thread::scope(|scope| {
+            for state in &mut *states {
+                let run = &run;
+                scope.spawn(move || run(state));
+            }
+        });
+        Ok::<(), std::convert::Infallible>(())
+    };
+    let times = (0..TIMES).map(|_| seconds(&mut together).unwrap_or_else(|never| match never {}));
+    times.fold(f64::INFINITY, f64::min)
 }
 
 fn stream(buffer: &[u64]) {
@@ -78,15 +86,15 @@ fn stream(buffer: &[u64]) {
     black_box(sums);
 }
 
-/// Multiplication and addition are separate instructions here: the baseline has no fused one, and processors that have
-/// pipes for both reach the same rate.
-fn chains() {
-    let mut values = black_box([1.0_f32; CHAINS]);
-    let (factor, term) = black_box((0.999_f32, 0.001_f32));
-    for _ in 0..STEPS {
-        for value in &mut values {
-            *value = *value * factor + term;
-        }
+#[cfg(test)]
+mod tests {
+    use super::best;
+
+    #[test]
+    fn every_thread_runs_with_its_own_state_in_every_repetition() {
+        let mut counts = [0; 3];
+        let seconds = best(&mut counts, |count| *count += 1);
+        assert!(seconds.is_finite() && seconds > 0.0);
+        assert_eq!(counts, [super::TIMES; 3]);
     }
-    black_box(values);
 }

@@ -1,22 +1,25 @@
 //! The suite `llm`: a language model from its file to its tokens.
 //!
-//! In: a checkpoint and a device. Out: rows for compiling, prefill, decoding and memory.
+//! In: a checkpoint and a device. Out: rows for starting, compiling, prefill, decoding and memory.
 //! Limits: a decoded token reads every weight once, so decoding is bounded by memory bandwidth; prefill does two operations
 //! a weight and token, so it is bounded by the multiply-add rate.
 
 use std::path::Path;
 
+use sawmill::{Device, Engine};
+
 use super::{
     Bench,
     rows::Row,
+    start,
     timing::{median, seconds},
 };
 use crate::{
     acquire,
-    engine::llama::Llama,
+    engine::{failure, llama::Llama},
     error::Failure,
     generate::{language_model::LanguageModel, summary},
-    model,
+    model::{self, ModelFile},
 };
 
 /// Tokens of the prompt before decoding.
@@ -27,62 +30,108 @@ const DECODED: usize = 128;
 const LONG: usize = 521;
 /// Prefills measured.
 const PREFILLS: usize = 3;
+/// Warm starts measured.
+const STARTS: usize = 5;
+
+/// A checkpoint that is measured.
+struct Subject<'a> {
+    bench: &'a Bench,
+    /// As named on the command line.
+    path: Option<&'a Path>,
+    file: ModelFile,
+    weights: &'static str,
+    ids: Vec<u32>,
+}
 
 /// Runs the suite on the model at `path`, or on the default model.
 ///
 /// # Errors
 /// What opening the model and running it report.
 pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
-    let path = match path {
-        Some(path) => path.to_owned(),
-        None => acquire::default_model()?,
+    let file = match path {
+        Some(path) => model::open(path)?,
+        None => model::open(&acquire::default_model()?)?,
     };
-    let file = model::open(&path)?;
     let weights = file.tensors["model.layers.0.mlp.down_proj.weight"].encoding().name();
     let ids: Vec<u32> = (0..LONG as u32).map(|at| at * 7919 % file.config.vocab).collect();
-
-    let mut model = Llama::new(&file, &bench.device, SHORT + DECODED)?;
-    let compile = model.compiled().time.as_secs_f64();
-    show(bench.row(
-        "llm",
-        ("compile or load kernels", format!("{} kernels", model.compiled().kernels), weights),
-        compile,
-        (compile, "s"),
-    ));
-
-    model.prefill(&ids[..SHORT])?;
-    let mut steps = Vec::with_capacity(DECODED);
-    for id in &ids[..DECODED] {
-        steps.push(seconds(|| model.step(*id).map(drop))?);
+    let subject = Subject { bench, path, file, weights, ids };
+    let compiles = bench.device.engine() == Engine::Cranelift;
+    let kernels = tempfile::tempdir().map_err(Failure::environment)?;
+    if compiles {
+        subject.starts(kernels.path(), show)?;
     }
-    drop(model);
-    let mut prefills = Vec::with_capacity(PREFILLS);
-    for _ in 0..PREFILLS {
-        let mut model = Llama::new(&file, &bench.device, LONG + DECODED)?;
-        prefills.push(seconds(|| model.prefill(&ids).map(drop))?);
-    }
+    // Kernels come from the folder that the first start has filled, so that compiling does not count as memory of a run.
+    let device = if compiles { subject.device(Some(kernels.path()))? } else { bench.device.clone() };
+    let decoding = subject.decoding(&device)?;
+    let prefill = subject.prefill(&device)?;
     // Before the limits are measured, which takes more memory.
     let peak = summary::peak_memory();
-
-    let total: f64 = steps.iter().sum();
-    let shape = format!("{DECODED} after {SHORT}");
-    let row = bench.row("llm", ("decode", shape, weights), median(steps), (DECODED as f64 / total, "tokens/s"));
-    show(row.limited(Some(bench.limits()?.streaming_read / file.weight_bytes() as f64)));
-
-    let seconds = median(prefills);
-    // The head computes the last position only.
-    let head = f64::from(file.config.vocab) * f64::from(file.config.d_model);
-    let elements: f64 = file.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>() as f64).sum();
-    let limit = bench.limits()?.multiply_adds / (2.0 * (elements - head));
-    let row = bench.row("llm", ("prefill", tokens(LONG), weights), seconds, (LONG as f64 / seconds, "tokens/s"));
-    show(row.limited(Some(limit)));
-
+    show(decoding.limited(Some(bench.limits()?.streaming_read / subject.file.weight_bytes() as f64)));
+    show(prefill.limited(Some(bench.limits()?.multiply_adds / subject.operations_per_token())));
     if let Some(peak) = peak {
-        show(bench.row("llm", ("peak memory", tokens(LONG), weights), 0.0, (peak as f64 / 1e6, "MB")));
+        show(subject.row("peak memory", format!("{LONG} + {DECODED} tokens"), 0.0, (peak as f64 / 1e6, "MB")));
+    }
+    if compiles {
+        let model = Llama::new(&subject.file, &subject.device(None)?, SHORT + DECODED)?;
+        let compile = model.compiled().time.as_secs_f64();
+        let shape = format!("{} kernels", model.compiled().kernels);
+        show(subject.row("compile, cold", shape, compile, (compile, "s")));
     }
     Ok(())
 }
 
-fn tokens(count: usize) -> String {
-    format!("{count} tokens")
+impl Subject<'_> {
+    fn row(&self, op: &str, shape: String, seconds: f64, value: (f64, &str)) -> Row {
+        self.bench.row("llm", (op, shape, self.weights), seconds, value)
+    }
+
+    fn device(&self, kernels: Option<&Path>) -> Result<Device, Failure> {
+        Device::cpu_with(self.bench.threads.get(), kernels.map(Path::to_owned)).map_err(failure)
+    }
+
+    /// From the start of a process to its first token: with an empty folder of kernels, then with what is in it after that.
+    fn starts(&self, kernels: &Path, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+        let start = || start::seconds_to_text(self.path, self.bench.threads, kernels);
+        let shape = || "process to first token".to_owned();
+        let cold = start()?;
+        show(self.row("start, cold", shape(), cold, (cold, "s")));
+        if let Some(peak) = summary::peak_memory_of_children() {
+            show(self.row("peak memory, cold start", shape(), 0.0, (peak as f64 / 1e6, "MB")));
+        }
+        let warm = median((0..STARTS).map(|_| start()).collect::<Result<_, _>>()?);
+        show(self.row("start, warm", shape(), warm, (warm, "s")));
+        Ok(())
+    }
+
+    fn decoding(&self, device: &Device) -> Result<Row, Failure> {
+        let mut model = Llama::new(&self.file, device, SHORT + DECODED)?;
+        model.prefill(&self.ids[..SHORT])?;
+        let mut steps = Vec::with_capacity(DECODED);
+        for id in &self.ids[..DECODED] {
+            steps.push(seconds(|| model.step(*id).map(drop))?);
+        }
+        let total: f64 = steps.iter().sum();
+        let shape = format!("{DECODED} after {SHORT}");
+        Ok(self.row("decode", shape, median(steps), (DECODED as f64 / total, "tokens/s")))
+    }
+
+    /// Prefills, the last of which goes on to decode as many tokens as a run of usual length, for its memory.
+    fn prefill(&self, device: &Device) -> Result<Row, Failure> {
+        let mut prefills = Vec::with_capacity(PREFILLS);
+        for turn in 1..=PREFILLS {
+            let mut model = Llama::new(&self.file, device, LONG + DECODED)?;
+            prefills.push(seconds(|| model.prefill(&self.ids).map(drop))?);
+            let further = if turn == PREFILLS { DECODED } else { 0 };
+            self.ids[..further].iter().try_for_each(|id| model.step(*id).map(drop))?;
+        }
+        let seconds = median(prefills);
+        Ok(self.row("prefill", format!("{LONG} tokens"), seconds, (LONG as f64 / seconds, "tokens/s")))
+    }
+
+    /// Two for every weight but those of the head, which computes the last position only.
+    fn operations_per_token(&self) -> f64 {
+        let head = f64::from(self.file.config.vocab) * f64::from(self.file.config.d_model);
+        let sizes = self.file.tensors.values().map(|tensor| tensor.shape().iter().product::<usize>() as f64);
+        2.0 * (sizes.sum::<f64>() - head)
+    }
 }

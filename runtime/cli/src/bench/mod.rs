@@ -6,6 +6,7 @@ pub mod attention;
 pub mod limits;
 pub mod llm;
 pub mod rows;
+pub mod start;
 pub mod timing;
 
 use std::{

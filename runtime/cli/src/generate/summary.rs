@@ -5,6 +5,8 @@
 
 use std::{fmt, time::Duration};
 
+use nix::sys::resource::{UsageWho, getrusage};
+
 use super::{language_model::Compiled, run::Run};
 
 /// What a generation took.
@@ -26,8 +28,16 @@ pub struct Summary {
 
 /// Peak resident memory of this process in bytes.
 pub fn peak_memory() -> Option<u64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).ok()?;
-    let peak = u64::try_from(usage.max_rss()).ok()?;
+    peak_memory_of(UsageWho::RUSAGE_SELF)
+}
+
+/// Peak resident memory in bytes of the largest process that this one started and waited for.
+pub fn peak_memory_of_children() -> Option<u64> {
+    peak_memory_of(UsageWho::RUSAGE_CHILDREN)
+}
+
+fn peak_memory_of(who: UsageWho) -> Option<u64> {
+    let peak = u64::try_from(getrusage(who).ok()?.max_rss()).ok()?;
     // Kilobytes everywhere but on Apple's systems, which count bytes.
     Some(if cfg!(target_vendor = "apple") { peak } else { peak * 1024 })
 }
