@@ -33,8 +33,10 @@ pub fn measure(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
     let loops = (0..threads.get()).map(|_| MultiplyAdds::host()).collect::<Result<Vec<_>, _>>();
     let mut loops = loops.map_err(Failure::environment)?;
     let operations = (loops[0].run(1) * u64::from(TURNS)) as f64 * threads.get() as f64;
-    let multiply_adds = operations / best(&mut loops, |chains| drop(black_box(chains.run(TURNS))));
-    Ok(MachineFigures { streaming_read, multiply_adds })
+    let seconds = best(&mut loops, |chains| {
+        black_box(chains.run(TURNS));
+    });
+    Ok(MachineFigures { streaming_read, multiply_adds: operations / seconds })
 }
 
 /// Measures and stores the figures where `generate` finds them.
