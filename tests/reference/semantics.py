@@ -68,10 +68,9 @@ def grid(flat, *shape):
     return [grid(flat[at * step : (at + 1) * step], *shape[1:]) for at in range(shape[0])]
 
 
-def case(name, program, dims, inputs, outputs, tolerance=1e-6):
-    CASES.append(
-        dict(name=name, program=program.strip(), dims=dims, inputs=inputs, outputs=outputs, tolerance=tolerance)
-    )
+def case(name, program, dims, inputs, outputs, tolerance=1e-6, types=None):
+    entry = dict(name=name, program=program.strip(), dims=dims, inputs=inputs, outputs=outputs, tolerance=tolerance)
+    CASES.append(entry | ({"types": types} if types else {}))
 
 
 def exp(x):
@@ -942,6 +941,30 @@ def programs():
         {"y": tensor("f32", [n], [math.fsum(vector[c] * weight(r, c) for c in range(k)) for r in range(n)])},
         4e-6,
     )
+    rows, row = 2, 64
+    q = [source.randrange(16) for _ in range(rows * row)]
+    s = [source.randrange(-9, 9) for _ in range(rows * row // 16)]
+    d = [f16(source.uniform(0.01, 0.1)) for _ in range(rows * row // 32)]
+    vector = noise(41, [row])
+    case(
+        "format/fields over the row lie in records",
+        "pub format q4<K> { d: f16[K / 32], s: i8[K / 16], q: u4[K] } where K % 32 == 0\n"
+        "    = |k| d[k / 32] * ((q[k] + s[k / 16]) as f32);\n"
+        "pub fn f<N, K>(w: q4[N, K], x: f32[K]) -> (y: f32[N], z: f32[N, K]) where K % 32 == 0\n"
+        "    { y[n] = sum[k](w[n, k] * x[k]); z[n, k] = w[n, k]; }",
+        {"N": rows, "K": row},
+        {
+            "w.d": tensor("f16", [rows, row // 32], d),
+            "w.s": tensor("i8", [rows, row // 32, 2], s),
+            "w.q": tensor("u4", [rows, row // 32, 32], q),
+            "x": tensor("f32", [row], vector),
+        },
+        (lambda w: {
+            "y": tensor("f32", [rows], [math.fsum(w(n, k) * vector[k] for k in range(row)) for n in range(rows)]),
+            "z": tensor("f32", [rows, row], [w(n, k) for n in range(rows) for k in range(row)]),
+        })(lambda n, k: d[(n * row + k) // 32] * (q[n * row + k] + s[(n * row + k) // 16])),
+        1e-5,
+    )
     case(
         "program/closures with defaults",
         "pub fn g<N>(x: f32[N], keep: |i| -> bool = |i| i % 2 == 0, act: |v| -> f32 = |v| v) -> y: f32[N]\n"
@@ -954,17 +977,388 @@ def programs():
     )
 
 
+def loops():
+    """Counted loops: what their steps collect, what they write to outputs, which caches they append to."""
+    size, steps = 5, 4
+    a, start = noise(31, [size, size], 0.5), noise(32, [size])
+    states, state = [], list(start)
+    for step in range(steps):
+        state = [math.tanh(math.fsum(a[i * size + j] * state[j] for j in range(size))) + step for i in range(size)]
+        states.append(state)
+    body = "s[i] = tanh(sum[j](a[i, j] * s[j])) + l as f32;"
+    dims = {"N": size, "L": steps}
+    given = {"a": tensor("f32", [size, size], a), "x": tensor("f32", [size], start)}
+    flat = [value for state in states for value in state]
+    before = [list(start)] + states[:-1]
+    case(
+        "loop/an output written once per step",
+        "pub fn f<N, L>(a: f32[N, N], x: f32[N]) -> (y: f32[L, N], last: f32[N]) {\n"
+        "    for l in 0..L carry s[i] = x[i] { " + body + " y[l, i] = s[i]; }\n"
+        "    last[i] = s[i];\n}",
+        dims,
+        given,
+        {"y": tensor("f32", [steps, size], flat), "last": tensor("f32", [size], states[-1])},
+        2e-5,
+    )
+    case(
+        "loop/a tensor collected over the steps is read after the loop",
+        "pub fn f<N, L>(a: f32[N, N], x: f32[N]) -> (y: f32[N], z: f32[N, L]) {\n"
+        "    for l in 0..L carry s[i] = x[i] { let h[i, l] = s[i] * 2.0; " + body + " let g[l] = sum[i](h[i, l]); }\n"
+        "    y[i] = sum[l](h[i, l] * g[l]);\n    z[i, l] = h[i, L - 1 - l];\n}",
+        dims,
+        given,
+        {
+            "y": tensor("f32", [size], [
+                math.fsum(2 * b[i] * math.fsum(2 * v for v in b) for b in before) for i in range(size)
+            ]),
+            "z": tensor("f32", [size, steps], [2 * before[steps - 1 - l][i] for i in range(size) for l in range(steps)]),
+        },
+        2e-5,
+    )
+    case(
+        "loop/nothing is collected in no steps",
+        "pub fn f<N, L>(a: f32[N, N], x: f32[N]) -> (y: f32[L, N], z: f32[N]) {\n"
+        "    for l in 0..L carry s[i] = x[i] { " + body + " let h[l, i] = s[i]; y[l, i] = s[i]; }\n"
+        "    z[i] = sum[l](h[l, i]);\n}",
+        {"N": size, "L": 0},
+        given,
+        {"y": tensor("f32", [0, size], []), "z": tensor("f32", [size], [0.0] * size)},
+    )
+    case(
+        "loop/loops in loops collect over both indices",
+        "pub fn f<N, L, M>(x: f32[N]) -> y: f32[L, M, N] {\n"
+        "    for l in 0..L carry s[i] = x[i] {\n"
+        "        for m in 0..M carry t[i] = s[i] { t[i] = t[i] * 0.5 + m as f32; y[l, m, i] = t[i] + l as f32; }\n"
+        "        s[i] = t[i];\n    }\n}",
+        {"N": 3, "L": 2, "M": 3},
+        {"x": tensor("f32", [3], [1.0, -2.0, 4.0])},
+        {"y": tensor("f32", [2, 3, 3], [v for row in nested([1.0, -2.0, 4.0], 2, 3) for v in row])},
+    )
+    case(
+        "loop/a mapped call that collects",
+        "pub fn g<N, L>(x: f32[N], w: f32[L]) -> y: f32[L, N] {\n"
+        "    for l in 0..L carry s[i] = x[i] { s[i] = s[i] * w[l]; let h[l, i] = s[i] + 1.0; }\n"
+        "    y[l, i] = h[l, i];\n}\n"
+        "pub fn f<B, N, L>(x: f32[B, N], w: f32[L]) -> y: f32[B, L, N] { y[b, l, i] = g(x[b, ..], w)[l, i]; }",
+        {"B": 2, "N": 3, "L": 2},
+        {"x": tensor("f32", [2, 3], [1.0, 2.0, 3.0, -1.0, 0.5, 0.0]), "w": tensor("f32", [2], [2.0, -3.0])},
+        {
+            "y": tensor("f32", [2, 2, 3], [
+                scale * v + 1 for row in ([1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]) for scale in (2.0, -6.0) for v in row
+            ])
+        },
+    )
+    layers, held, new = 3, 2, 2
+    k = [f16(value) for value in noise(33, [layers, held])]
+    x = noise(34, [new])
+    after, state, reads = [], list(x), []
+    for l in range(layers):
+        entry = k[l * held : (l + 1) * held] + [f16(value + l) for value in state]
+        after.append(entry)
+        reads.append(len(entry))
+        state = [value * 0.5 + math.fsum(entry) for value in state]
+    cache = "pub cache Kv { k: f16[T] } grow T;\n"
+    case(
+        "cache/an entry of a list is appended to in each step, and read",
+        cache
+        + "pub fn f<S, L>(x: f32[S], kv: [Kv<>; L]) -> (y: f32[S], n: i64[L]) {\n"
+        "    for l in 0..L carry s[i] = x[i] {\n"
+        "        push kv[l][p in 0..S] { k[p] = s[p] + l as f32 }\n"
+        "        s[i] = s[i] * 0.5 + sum[t](kv[l].k[t]);\n        n[l] = kv[l].len;\n    }\n"
+        "    y[i] = s[i];\n}",
+        {"S": new, "L": layers, "kv.len": held},
+        {"kv.k": tensor("f16", [layers, held], k), "x": tensor("f32", [new], x)},
+        {
+            "kv.k": tensor("f16", [layers, held + new], [v for entry in after for v in entry]),
+            "y": tensor("f32", [new], state),
+            "n": tensor("i64", [layers], reads),
+        },
+        1e-5,
+    )
+    old, x = [f16(value) for value in noise(35, [3])], noise(36, [2])
+    grown = old + [f16(2 * value) for value in x]
+    case(
+        "cache/after a call that appends, a name means the longer cache",
+        cache
+        + "pub fn g<S>(x: f32[S], kv: Kv<>) -> y: f32[S] { push kv[p in 0..S] { k[p] = 2.0 * x[p] } y[i] = x[i] + kv.len as f32; }\n"
+        "pub fn total<>(kv: Kv<>) -> y: f32 { y = sum[t](kv.k[t]); }\n"
+        "pub fn f<S>(x: f32[S], kv: Kv<>) -> (y: f32[S], z: f32, w: f32, n: i64) {\n"
+        "    let before = sum[t](kv.k[t]);\n    let a[i] = g(x, kv)[i];\n"
+        "    y[i] = a[i] + before;\n    z = sum[t](kv.k[t] * t as f32);\n    w = total(kv);\n    n = kv.len;\n}",
+        {"S": 2, "kv.len": 3},
+        {"kv.k": tensor("f16", [3], old), "x": tensor("f32", [2], x)},
+        {
+            "kv.k": tensor("f16", [5], grown),
+            "y": tensor("f32", [2], [value + 5 + math.fsum(old) for value in x]),
+            "z": tensor("f32", [], [math.fsum(at * value for at, value in enumerate(grown))]),
+            "w": tensor("f32", [], [math.fsum(grown)]),
+            "n": tensor("i64", [], [5]),
+        },
+        1e-5,
+    )
+    case(
+        "cache/what is ignored is appended all the same",
+        cache
+        + "pub fn g<S>(x: f32[S], kv: Kv<>) -> y: f32[S] { push kv[p in 0..S] { k[p] = x[p] } y[i] = x[i]; }\n"
+        "pub fn f<S>(x: f32[S], kv: Kv<>) -> y: f32[S] { let _ = g(x, kv); y[i] = x[i] * 2.0; }",
+        {"S": 2, "kv.len": 1},
+        {"kv.k": tensor("f16", [1], [0.5]), "x": tensor("f32", [2], [1.0, -2.0])},
+        {"kv.k": tensor("f16", [3], [0.5, 1.0, -2.0]), "y": tensor("f32", [2], [2.0, -4.0])},
+    )
+
+
+def nested(start, outer, inner):
+    """The steps of two loops, one in the other, that halve and add."""
+    rows, state = [], list(start)
+    for l in range(outer):
+        for m in range(inner):
+            state = [value * 0.5 + m for value in state]
+            rows.append([value + l for value in state])
+    return rows
+
+
+def types_and_closures():
+    x = noise(37, [6], 3.0)
+    for dtype, rounded in (("bf16", bf16), ("f16", f16), ("f32", f32)):
+        case(
+            f"types/as a type parameter rounds to what it stands for: {dtype}",
+            "pub fn f<N, type E: float>(x: f32[N], w: E[N]) -> y: f32[N] { y[i] = (x[i] * 1.25) as E + w[i]; }",
+            {"N": 6},
+            {"x": tensor("f32", [6], x), "w": tensor(dtype, [6], [1.0, 0.5, 2.0, 0.0, -1.0, 4.0])},
+            {"y": tensor("f32", [6], [f32(rounded(f32(v * 1.25)) + w) for v, w in zip(x, [1.0, 0.5, 2.0, 0.0, -1.0, 4.0])])},
+            types={"E": dtype},
+        )
+    case(
+        "types/as an integer type parameter truncates and saturates",
+        "pub fn f<N, type I: int>(x: f32[N], w: I[N]) -> y: i32[N] { y[i] = x[i] as I + w[i]; }",
+        {"N": 4},
+        {"x": tensor("f32", [4], [1.9, -300.0, 127.0, 1000.0]), "w": tensor("i8", [4], [1, 2, 3, 4])},
+        {"y": tensor("i32", [4], [2, -126, 130, 131])},
+        types={"I": "i8"},
+    )
+    values, row = [0.3, -2.0, 7.9, 3.2, 100.0], noise(45, [4])
+    case(
+        "range/of a computed position follows from what computes it",
+        "pub fn f<N, M>(x: f32[N], w: f32[M]) -> (y: f32[N], z: f32[N], o: i32[N] in 0..M) where M >= 4 {\n"
+        "    y[i] = w[clamp(floor(x[i]) as i32, 0, M - 1)];\n"
+        "    z[i] = w[if x[i] > 1.0 { floor(x[i]) as i32 % 4 } else { 0 }];\n"
+        "    o[i] = min(max(floor(x[i]) as i32, 1), 3);\n}",
+        {"N": 5, "M": 4},
+        {"x": tensor("f32", [5], values), "w": tensor("f32", [4], row)},
+        {
+            "y": tensor("f32", [5], [row[min(max(math.floor(v), 0), 3)] for v in values]),
+            "z": tensor("f32", [5], [row[math.floor(v) % 4 if v > 1 else 0] for v in values]),
+            "o": tensor("i32", [5], [min(max(math.floor(v), 1), 3) for v in values]),
+        },
+    )
+    table, scores = noise(42, [5, 2]), noise(43, [3, 5])
+    best = [max(range(5), key=lambda v: scores[5 * s + v]) for s in range(3)]
+    case(
+        "promise/an output's range makes it a subscript elsewhere",
+        "pub fn pick<S, V>(x: f32[S, V]) -> (t: i32[S] in 0..V, u: i64[S] in 0..2 * V) where V >= 1 {\n"
+        "    let i[s] = argmax[v](x[s, v]); t[s] = i[s] as i32; u[s] = i[s] + 1;\n}\n"
+        "pub fn f<S, V, D>(x: f32[S, V], w: f32[V, D], z: f32[2 * V]) -> (y: f32[S, D], n: f32[S]) where V >= 1, D >= 1 {\n"
+        "    let (t[s], u[s]) = pick(x); y[s, d] = w[t[s], d]; n[s] = z[u[s]] + w[pick(x).t[s], 0 * s];\n}",
+        {"S": 3, "V": 5, "D": 2},
+        {"x": tensor("f32", [3, 5], scores), "w": tensor("f32", [5, 2], table), "z": tensor("f32", [10], vector := noise(44, [10]))},
+        {
+            "y": tensor("f32", [3, 2], [table[2 * v + d] for v in best for d in range(2)]),
+            "n": tensor("f32", [3], [vector[v + 1] + table[2 * v] for v in best]),
+        },
+    )
+    size, heads = 4, 2
+    x = noise(38, [size])
+    case(
+        "closure/in a closure",
+        "pub fn kept<N>(x: f32[N], keep: |i| -> bool) -> y: f32 { y = sum[i](x[i] where keep(i)); }\n"
+        "pub fn rows<N, M>(x: f32[N], row: |i| -> f32) -> y: f32[M] { y[m] = row(m); }\n"
+        "pub fn f<N, M>(x: f32[N]) -> y: f32[M, M] {\n"
+        "    y[h, m] = rows(x, row = |a| kept(x, keep = |b| b <= a + h), M = M)[m];\n}",
+        {"N": size, "M": heads},
+        {"x": tensor("f32", [size], x)},
+        {
+            "y": tensor("f32", [heads, heads], [
+                math.fsum(x[b] for b in range(size) if b <= a + h) for h in range(heads) for a in range(heads)
+            ])
+        },
+    )
+    table, width = noise(39, [3, 4]), 2
+    case(
+        "closure/a part of a tensor passed in a closure",
+        "pub fn dot<C>(a: f32[C], b: f32[C]) -> y: f32 { y = sum[c](a[c] * b[c]); }\n"
+        "pub fn scores<S>(x: f32[S], score: |i, j| -> f32) -> y: f32[S, S] { y[i, j] = x[i] + score(i, j); }\n"
+        "pub fn f<S>(x: f32[S], q: f32[S, 4], u: f32[2]) -> y: f32[S, S] {\n"
+        "    y[i, j] = scores(x, score = |a, b| dot(q[a, 1..3], q[b, 0..2]) + dot(q[a, 2..], u))[i, j];\n}",
+        {"S": 3},
+        {"x": tensor("f32", [3], x[:3]), "q": tensor("f32", [3, 4], table), "u": tensor("f32", [2], [2.0, -1.0])},
+        {
+            "y": tensor("f32", [3, 3], [
+                x[i]
+                + math.fsum(table[4 * i + 1 + c] * table[4 * j + c] for c in range(width))
+                + 2 * table[4 * i + 2] - table[4 * i + 3]
+                for i in range(3) for j in range(3)
+            ])
+        },
+        4e-6,
+    )
+
+
+def small_float(code, exponent, mantissa, bias):
+    """The number that a code of a small float stands for (OCP 8-bit floating point, OCP microscaling)."""
+    sign = -1.0 if code >> (exponent + mantissa) & 1 else 1.0
+    e, m = code >> mantissa & (1 << exponent) - 1, code & (1 << mantissa) - 1
+    if (exponent, mantissa, e, m) == (4, 3, 15, 7):
+        return NAN
+    if (exponent, mantissa, e) == (5, 2, 31):
+        return NAN if m else sign * INF
+    size = math.ldexp(m, 1 - bias - mantissa) if e == 0 else math.ldexp((1 << mantissa) + m, e - bias - mantissa)
+    return sign * size
+
+
+SMALL = {"f8e4m3": (4, 3, 7), "f8e5m2": (5, 2, 15), "f4e2m1": (2, 1, 1)}
+
+
+def nearest(dtype, value):
+    """The number of the type that is nearest, the even code at a tie; beyond the largest, the largest."""
+    if math.isnan(value):
+        return NAN
+    if dtype == "f8e8m0":
+        codes = [(code, 2.0 ** (code - 127)) for code in range(255)]
+    else:
+        exponent, mantissa, bias = SMALL[dtype]
+        codes = [(code, small_float(code, exponent, mantissa, bias)) for code in range(1 << exponent + mantissa)]
+        codes = [(code, size) for code, size in codes if math.isfinite(size)]
+    sign = math.copysign(1.0, value) if dtype != "f8e8m0" else 1.0
+    size = abs(value) if dtype != "f8e8m0" else value
+    if size >= codes[-1][1]:
+        return sign * codes[-1][1]
+    if size <= codes[0][1]:
+        return sign * codes[0][1]
+    # A power of two has no mantissa whose last bit could be even: half way goes up.
+    best = min(codes, key=lambda pair: (abs(pair[1] - size), -pair[0] if dtype == "f8e8m0" else pair[0] % 2))
+    return sign * best[1]
+
+
+def narrow():
+    """Types of 8 and 4 bits: every code read, values of every kind written."""
+    for dtype, (exponent, mantissa, bias) in SMALL.items():
+        codes = [small_float(code, exponent, mantissa, bias) for code in range(1 << 1 + exponent + mantissa)]
+        count = len(codes)
+        case(
+            f"narrow/every number of {dtype} is read",
+            f"pub fn f<N>(x: {dtype}[N]) -> y: f32[N] {{ y[i] = x[i]; }}",
+            {"N": count},
+            {"x": tensor(dtype, [count], codes)},
+            {"y": tensor("f32", [count], codes)},
+            0.0,
+        )
+        case(
+            f"narrow/{dtype} by rows, columns and positions",
+            f"pub fn f<N, M>(x: {dtype}[N, M], t: i32[N] in 0..M) -> (r: f32[N], c: f32[M], g: f32[N]) where M >= 1 {{\n"
+            "    r[i] = sum[j](x[i, j]); c[j] = sum[i](x[i, j]); g[i] = x[i, t[i]] + x[N - 1 - i, M - 1];\n}",
+            {"N": 3, "M": 6},
+            {"x": tensor(dtype, [3, 6], few := codes[1:7] + codes[3:9][:1] * 6 + codes[0:6]), "t": tensor("i32", [3], [0, 5, 3])},
+            {
+                "r": tensor("f32", [3], [math.fsum(few[6 * i : 6 * i + 6]) for i in range(3)]),
+                "c": tensor("f32", [6], [math.fsum(few[j::6]) for j in range(6)]),
+                "g": tensor("f32", [3], [few[6 * i + t] + few[6 * (2 - i) + 5] for i, t in enumerate([0, 5, 3])]),
+            },
+        )
+    powers = [2.0 ** (code - 127) for code in range(255)] + [NAN]
+    case(
+        "narrow/every number of f8e8m0 is read",
+        "pub fn f<N>(x: f8e8m0[N]) -> y: f32[N] { y[i] = x[i]; }",
+        {"N": 256},
+        {"x": tensor("f8e8m0", [256], powers)},
+        {"y": tensor("f32", [256], powers)},
+        0.0,
+    )
+    for dtype in ("f8e4m3", "f8e5m2", "f8e8m0", "f4e2m1"):
+        if dtype == "f8e8m0":
+            numbers = [2.0 ** (code - 127) for code in range(255)]
+        else:
+            numbers = sorted({abs(v) for v in (small_float(c, *SMALL[dtype]) for c in range(256 if dtype != "f4e2m1" else 16)) if math.isfinite(v)})
+        between = [(a + b) / 2 for a, b in zip(numbers, numbers[1:])]
+        near = [f32(v * (1 + d)) for v in between for d in (-1e-6, 0.0, 1e-6)] + numbers
+        beyond = [numbers[-1] * 1.01, INF if dtype != "f8e8m0" else 3e38, 0.0]
+        values = [v for v in near + beyond if abs(v) < 3.3e38 or v == INF]
+        values += [-v for v in (values if dtype != "f8e8m0" else values[:9])]
+        # Multiplying by one keeps them from being constants of the program.
+        case(
+            f"narrow/values are rounded to {dtype}",
+            f"pub fn f<N>(x: f32[N]) -> y: f32[N] {{ y[i] = x[i] as {dtype}; }}",
+            {"N": len(values)},
+            {"x": tensor("f32", [len(values)], values)},
+            {"y": tensor("f32", [len(values)], [nearest(dtype, v) for v in values])},
+            0.0,
+        )
+        if dtype != "f4e2m1":
+            case(
+                f"narrow/an output of {dtype}",
+                f"pub fn f<N>(x: f32[N]) -> y: {dtype}[N] {{ y[i] = x[i]; }}",
+                {"N": len(values)},
+                {"x": tensor("f32", [len(values)], values)},
+                {"y": tensor(dtype, [len(values)], [nearest(dtype, v) for v in values])},
+                0.0,
+            )
+        case(
+            f"narrow/a let of {dtype} that is stored",
+            f"pub fn f<N>(x: f32[N]) -> y: f32[N] {{\n"
+            f"    let s[i in 0..N]: {dtype} = sum[j](x[j] where j <= i); y[i] = sum[j](s[j] where j <= i);\n}}",
+            {"N": 7},
+            {"x": tensor("f32", [7], steps := [1.0, 0.25, 2.25, -1.5, 3.0, 0.125, 1.0])},
+            {
+                "y": tensor("f32", [7], [
+                    math.fsum(nearest(dtype, math.fsum(steps[: j + 1])) for j in range(i + 1)) for i in range(7)
+                ])
+            },
+        )
+    for dtype, low in (("u4", 0), ("i4", -8)):
+        codes = list(range(low, low + 16))
+        flat = codes + codes[::-1] + codes[3:] + codes[:3]
+        case(
+            f"narrow/every number of {dtype} is read",
+            f"pub fn f<N, M>(x: {dtype}[N, M], t: i32[N] in 0..M) -> (y: i32[N, M], r: i32[N], c: i32[M], g: i32[N]) {{\n"
+            "    y[i, j] = x[i, j]; r[i] = sum[j](x[i, j] * j as i32); c[j] = sum[i](x[i, j]); g[i] = x[i, t[i]];\n}",
+            {"N": 3, "M": 16},
+            {"x": tensor(dtype, [3, 16], flat), "t": tensor("i32", [3], [0, 7, 15])},
+            {
+                "y": tensor("i32", [3, 16], flat),
+                "r": tensor("i32", [3], [sum(j * flat[16 * i + j] for j in range(16)) for i in range(3)]),
+                "c": tensor("i32", [16], [sum(flat[j::16]) for j in range(16)]),
+                "g": tensor("i32", [3], [flat[0], flat[16 + 7], flat[32 + 15]]),
+            },
+        )
+    case(
+        "narrow/elements of four bits are no output: u4",
+        "pub fn f<N>(x: i32[N]) -> y: u4[N] { y[i] = x[i]; }",
+        {"N": 4},
+        {"x": tensor("i32", [4], [0, 3, 9, 15])},
+        {"y": tensor("u4", [4], [0, 3, 9, 15])},
+    )
+    case(
+        "narrow/elements of four bits are no output: f4e2m1",
+        "pub fn f<N>(x: f32[N]) -> y: f4e2m1[N] { y[i] = x[i]; }",
+        {"N": 4},
+        {"x": tensor("f32", [4], [0.0, 0.8, 2.6, 100.0])},
+        {"y": tensor("f4e2m1", [4], [0.0, 1.0, 3.0, 6.0])},
+    )
+
+
 def json_number(value):
     if isinstance(value, float):
         if math.isnan(value):
             return "nan"
         if math.isinf(value):
             return "inf" if value > 0 else "-inf"
+        # Readers of JSON are exact on few digits only.
+        if value and (abs(value) < 1e-3 or abs(value) > 1e6):
+            return repr(value)
     return value
 
 
 def main():
-    for build in (elementwise, binary, integers, conversions, reductions, softmaxes, documents, attention, products, indices, presence, programs):
+    for build in (elementwise, binary, integers, conversions, reductions, softmaxes, documents, attention, products, indices, presence, programs, loops, types_and_closures, narrow):
         build()
     for entry in CASES:
         for side in ("inputs", "outputs"):

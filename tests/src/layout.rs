@@ -25,6 +25,16 @@ pub fn repository() -> PathBuf {
     package.parent().expect("the package tests/ lies in the repository's root").to_path_buf()
 }
 
+/// The target folder that the running test was built in: it lies at `<target>/<profile>/deps/<test>`.
+///
+/// # Panics
+/// When the test does not lie in a target folder.
+#[must_use]
+pub fn target_folder() -> PathBuf {
+    let this = std::env::current_exe().expect("a test is a file");
+    this.ancestors().nth(3).expect("a test lies in a target folder").to_path_buf()
+}
+
 /// Every `.rs` file of [`SOURCE_FOLDERS`], sorted by path, build folders left out.
 ///
 /// # Panics

@@ -48,6 +48,8 @@ pub struct Case {
     pub name: String,
     /// The text of an `arch!` block.
     pub program: String,
+    /// The dtype of every type parameter.
+    pub types: BTreeMap<String, String>,
     /// The value of every dim of `f`.
     pub dims: BTreeMap<String, i64>,
     /// Arguments by name.
@@ -73,9 +75,11 @@ pub fn cases() -> Vec<Case> {
 fn case(value: &Value) -> Case {
     let text = |key: &str| value[key].as_str().expect("a text").to_owned();
     let dims = value["dims"].as_object().expect("dims").iter();
+    let types = value["types"].as_object().into_iter().flatten();
     Case {
         name: text("name"),
         program: text("program"),
+        types: types.map(|(name, dtype)| (name.clone(), dtype.as_str().expect("a dtype").to_owned())).collect(),
         dims: dims.map(|(name, size)| (name.clone(), size.as_i64().expect("a size"))).collect(),
         inputs: tensors(&value["inputs"]),
         outputs: tensors(&value["outputs"]),
@@ -104,7 +108,7 @@ fn tensor(value: &Value) -> Tensor {
 
 fn float(value: &Value) -> f64 {
     match value {
-        Value::String(name) => name.parse().expect("inf, -inf or nan"),
+        Value::String(name) => name.parse().expect("a float as text"),
         number => number.as_f64().expect("a number"),
     }
 }

@@ -13,7 +13,7 @@ use sawmill_ir::graph::{self, Function};
 use sawmill_ir::index::{Atom, Index};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::interp::{Array, Data, Precision};
-use sawmill_ir::tile::{self, BufferKind, Module};
+use sawmill_ir::tile::{self, Buffer, BufferKind, Module};
 use sawmill_passes::{lower, normalise, optimise};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -117,7 +117,16 @@ fn run_graph(function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tenso
         inputs.iter().map(|(name, tensor)| Ok((name.clone(), Arc::new(tensor.value()?)))).collect();
     let outcome = interp::run(function, dims, &arguments?, Options::default());
     let outcome = outcome.map_err(|error| format!("{error}\n{}", graph::text::print_function(function)))?;
-    Ok(outcome.outputs.iter().map(|(name, value)| (name.clone(), Dense::of(value))).collect())
+    let mut outputs: Tensors = outcome.outputs.iter().map(|(name, value)| (name.clone(), Dense::of(value))).collect();
+    let mut lists: BTreeMap<String, Vec<Dense>> = BTreeMap::new();
+    for after in &outcome.appended {
+        match after.at.as_slice() {
+            [] => drop(outputs.insert(after.input.clone(), Dense::of(&after.value))),
+            _ => lists.entry(after.input.clone()).or_default().push(Dense::of(&after.value)),
+        }
+    }
+    outputs.extend(lists.into_iter().map(|(name, entries)| (name, Dense::list_of(entries))));
+    Ok(outputs)
 }
 
 impl Dense {
@@ -160,6 +169,65 @@ impl Dense {
         Self { dtype: array.dtype, shape: array.shape.clone(), data }
     }
 
+    /// The entries of a list, of which the first dimension is the number.
+    fn entries(&self) -> Vec<Self> {
+        let shape = self.shape[1..].to_vec();
+        let size: usize = shape.iter().product();
+        let range = |entry: usize| entry * size..(entry + 1) * size;
+        let data = |entry: usize| match &self.data {
+            Elements::Floats(data) => Elements::Floats(data[range(entry)].to_vec()),
+            Elements::Ints(data) => Elements::Ints(data[range(entry)].to_vec()),
+        };
+        (0..self.shape[0]).map(|entry| Self { dtype: self.dtype, shape: shape.clone(), data: data(entry) }).collect()
+    }
+
+    /// The list of `entries`, of which there is at least one.
+    fn list_of(entries: Vec<Self>) -> Self {
+        let mut list = Self { shape: vec![entries.len()], ..entries[0].clone() };
+        list.shape.extend(&entries[0].shape);
+        for entry in &entries[1..] {
+            match (&mut list.data, &entry.data) {
+                (Elements::Floats(all), Elements::Floats(more)) => all.extend(more),
+                (Elements::Ints(all), Elements::Ints(more)) => all.extend(more),
+                _ => unreachable!("the entries of a list have one type"),
+            }
+        }
+        list
+    }
+
+    /// The same in the corner of a larger tensor: a cache with room for what is appended, filled with what nobody should read.
+    fn with_room(&self, shape: &[usize]) -> Self {
+        let place = |at: usize| {
+            let mut rest = at;
+            let mut inside = Vec::new();
+            for size in shape.iter().rev() {
+                inside.push(rest % size);
+                rest /= size;
+            }
+            inside.reverse();
+            let old = inside.iter().zip(&self.shape);
+            old.clone().all(|(at, size)| at < size).then(|| old.fold(0, |sum, (at, size)| sum * size + at))
+        };
+        let count = shape.iter().product();
+        let data = match &self.data {
+            Elements::Floats(data) => {
+                Elements::Floats((0..count).map(|at| place(at).map_or(-77.0, |p| data[p])).collect())
+            }
+            Elements::Ints(data) => Elements::Ints((0..count).map(|at| place(at).map_or(77, |p| data[p])).collect()),
+        };
+        Self { dtype: self.dtype, shape: shape.to_vec(), data }
+    }
+
+    /// What a buffer is given: one tensor or the entries of a list, with the room that the buffer has.
+    fn for_buffer(&self, kind: &BufferKind, shape: &[usize]) -> Vec<Self> {
+        match kind {
+            BufferKind::Input { list: true } => self.entries(),
+            BufferKind::InOut { list: true } => self.entries().iter().map(|entry| entry.with_room(shape)).collect(),
+            BufferKind::InOut { list: false } => vec![self.with_room(shape)],
+            _ => vec![self.clone()],
+        }
+    }
+
     /// The elements as they lie in memory.
     fn bytes(&self) -> Result<Vec<u8>, String> {
         let bytes: Vec<Vec<u8>> = match (&self.data, self.dtype) {
@@ -175,9 +243,25 @@ impl Dense {
                 let width = dtype.bits() as usize / 8;
                 data.iter().map(|x| x.to_le_bytes()[..width].to_vec()).collect()
             }
+            (Elements::Floats(data), DType::F8E4M3 | DType::F8E5M2 | DType::F8E8M0) => {
+                data.iter().map(|x| code(self.dtype, *x).map(|code| vec![code])).collect::<Result<_, _>>()?
+            }
+            (Elements::Floats(data), DType::F4E2M1) => {
+                self.pairs(&data.iter().map(|x| code(self.dtype, *x)).collect::<Result<Vec<_>, _>>()?)
+            }
+            (Elements::Ints(data), DType::U4 | DType::I4) => {
+                self.pairs(&data.iter().map(|x| x.to_le_bytes()[0] & 15).collect::<Vec<_>>())
+            }
             (_, dtype) => return Err(format!("unsupported: {dtype} has no bytes of its own")),
         };
         Ok(bytes.concat())
+    }
+
+    /// Two elements to a byte, the even one low; a row is whole bytes.
+    fn pairs(&self, codes: &[u8]) -> Vec<Vec<u8>> {
+        let row = self.shape.last().copied().unwrap_or(1).max(1);
+        let pair = |pair: &[u8]| pair[0] | pair.get(1).map_or(0, |high| high << 4);
+        codes.chunks(row).map(|row| row.chunks(2).map(pair).collect()).collect()
     }
 
     /// Reads what machine code wrote.
@@ -210,9 +294,11 @@ fn run_tiles(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, 
     let mut buffers = Vec::new();
     for buffer in module.buffers.values() {
         buffers.push(match buffer.kind {
-            BufferKind::Input { .. } => {
-                let given = inputs.get(&buffer.name).and_then(Dense::array);
-                vec![given.ok_or_else(|| format!("the tiles take `{}`, which is no argument", buffer.name))?]
+            BufferKind::Input { .. } | BufferKind::InOut { .. } => {
+                let given = inputs.get(&buffer.name);
+                let given = given.ok_or_else(|| format!("the tiles take `{}`, which is no argument", buffer.name))?;
+                let shape = shape_of(&buffer.shape, &values)?;
+                given.for_buffer(&buffer.kind, &shape).iter().filter_map(Dense::array).collect()
             }
             _ => Vec::new(),
         });
@@ -221,12 +307,21 @@ fn run_tiles(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, 
         .map_err(|error| format!("{error}\n{}", tile::text::print(module)))?;
     let mut outputs = Tensors::new();
     for (buffer, arrays) in module.buffers.values().zip(&buffers) {
-        if buffer.kind == BufferKind::Output {
-            let array = arrays.first().ok_or_else(|| format!("`{}` was not given back", buffer.name))?;
-            outputs.insert(buffer.name.clone(), Dense::of_array(array));
-        }
+        let entries: Vec<Dense> = arrays.iter().map(Dense::of_array).collect();
+        outputs.extend(given_back(buffer, entries)?);
     }
     Ok(outputs)
+}
+
+/// What a buffer holds at the end, if it is the caller's to see.
+fn given_back(buffer: &Buffer, entries: Vec<Dense>) -> Result<Option<(String, Dense)>, String> {
+    let lost = || format!("`{}` was not given back", buffer.name);
+    Ok(match buffer.kind {
+        BufferKind::Input { .. } | BufferKind::Temp => None,
+        _ if entries.is_empty() => return Err(lost()),
+        BufferKind::InOut { list: true } => Some((buffer.name.clone(), Dense::list_of(entries))),
+        _ => entries.into_iter().next().map(|one| (buffer.name.clone(), one)),
+    })
 }
 
 /// Threads that share the items of a run in strides.
@@ -247,18 +342,25 @@ impl Workers for Threads {
     }
 }
 
-/// Byte distances of a dense row-major tensor.
+/// The bits of a value that the type has exactly.
+fn code(dtype: DType, value: f64) -> Result<u8, String> {
+    let codes = 0..=if dtype == DType::F4E2M1 { 15 } else { 255_u8 };
+    let is_it = |code: &u8| {
+        let one = Value::from_bytes(dtype, vec![1], &[*code]).expect("one element").to_floats()[0];
+        one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan()
+    };
+    codes.into_iter().find(is_it).ok_or_else(|| format!("{dtype} has no {value}"))
+}
+
+/// Byte distances of a dense row-major tensor; of four-bit elements, those of the last axis are distances of pairs.
 fn strides(dtype: DType, shape: &[usize]) -> Vec<i64> {
-    let mut distance = i64::from(dtype.bits() / 8);
-    let mut strides: Vec<i64> = shape
-        .iter()
-        .rev()
-        .map(|size| {
-            let stride = distance;
-            distance *= (*size).max(1) as i64;
-            stride
-        })
-        .collect();
+    let mut distance = i64::from(dtype.bits().div_ceil(8));
+    let mut strides = Vec::new();
+    for (at, size) in shape.iter().rev().enumerate() {
+        strides.push(distance);
+        let size = if at == 0 && dtype.bits() < 8 { size.div_ceil(2) } else { *size };
+        distance *= size.max(1) as i64;
+    }
     strides.reverse();
     strides
 }
@@ -275,10 +377,12 @@ fn run_machine(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors
             continue;
         }
         let shape = shape_of(&buffer.shape, &values)?;
-        let bytes = match inputs.get(&buffer.name) {
-            Some(tensor) => tensor.bytes()?,
+        let bytes: Vec<Vec<u8>> = match inputs.get(&buffer.name) {
+            Some(tensor) => {
+                tensor.for_buffer(&buffer.kind, &shape).iter().map(Dense::bytes).collect::<Result<_, _>>()?
+            }
             // A pattern that shows elements that were never written.
-            None => vec![0x5a; shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8],
+            None => vec![vec![0x5a; shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8]],
         };
         memory.push((shape, bytes));
     }
@@ -287,12 +391,15 @@ fn run_machine(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors
         .values()
         .zip(&mut memory)
         .map(|(buffer, (shape, bytes))| {
-            if buffer.kind == BufferKind::Temp {
-                return Vec::new();
-            }
             let strides = strides(buffer.dtype, shape);
-            let shape = shape.iter().map(|size| *size as i64).collect();
-            vec![Slot { address: bytes.as_mut_ptr(), dtype: buffer.dtype, shape, strides }]
+            let shape: Vec<i64> = shape.iter().map(|size| *size as i64).collect();
+            let slot = |bytes: &mut Vec<u8>| Slot {
+                address: bytes.as_mut_ptr(),
+                dtype: buffer.dtype,
+                shape: shape.clone(),
+                strides: strides.clone(),
+            };
+            bytes.iter_mut().map(slot).collect()
         })
         .collect();
     program
@@ -300,9 +407,8 @@ fn run_machine(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors
         .map_err(|error| format!("the run failed: {error}"))?;
     let mut outputs = Tensors::new();
     for (buffer, (shape, bytes)) in module.buffers.values().zip(memory) {
-        if buffer.kind == BufferKind::Output {
-            outputs.insert(buffer.name.clone(), Dense::of_bytes(buffer.dtype, shape, &bytes)?);
-        }
+        let entries = bytes.iter().map(|bytes| Dense::of_bytes(buffer.dtype, shape.clone(), bytes));
+        outputs.extend(given_back(buffer, entries.collect::<Result<_, _>>()?)?);
     }
     Ok(outputs)
 }

@@ -11,3 +11,4 @@ mod outside;
 mod semantics;
 mod snapshots;
 mod spellings;
+mod ui;

@@ -3,16 +3,10 @@
 //! In: `tests/outside/`. Out: a failure with what cargo or the program said. It is resolved to the workspace's own versions
 //! and built in the workspace's target folder, so that what is built already is not built again.
 
-use sawmill_tests::layout::repository;
+use sawmill_tests::layout::{repository, target_folder};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-/// The target folder that this test was built in: `<target>/<profile>/deps/<this>`.
-fn target_folder() -> PathBuf {
-    let this = std::env::current_exe().expect("this test is a file");
-    this.ancestors().nth(3).expect("it lies in a target folder").to_path_buf()
-}
 
 #[test]
 fn a_strangers_crate_builds_and_runs() {

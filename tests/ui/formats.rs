@@ -2,7 +2,7 @@
 
 const _: () = {
     sawmill::arch! {
-        format q<K> { d: f16[K / 32], q: u4[K] } where K % 32 == 0 = |k| d[k / 32] * (q[k] as f32);
+        format q<K> { d: f16[K / 32], q: u4[2 * K] } where K % 32 == 0 = |k| d[k / 32] * (q[k] as f32);
     }
 };
 

@@ -72,4 +72,50 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { y = sum[i; rev](x[i]); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N, M>(x: f32[N, M]) -> y: f32 where N >= 1, M >= 1 { y = argmax[i, j](x[i, j]) as f32; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        format q<K> { d: f16[K], s: Scales<K> } = |k| d[k];
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        format q<K> { d: f16[K] } = |k| sum[i](d[i]);
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        struct W<D> { a: f32[D] }
+        fn f<D, L>(w: [W<D>; L], t: i32[D] in 0..L) -> y: f32[D] { y[d] = w[t[d] + d * 0][0].a[d]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn g<C>(a: f32[C]) -> y: f32 { y = sum[c](a[c]); }
+        fn h<N>(x: f32[N], m: |i| -> f32) -> y: f32[N] { y[i] = x[i] * m(i); }
+        fn f<N>(x: f32[N], q: f32[N]) -> y: f32[N] { y[i] = h(x, m = |a| g(q[0..a]))[i]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn h<N>(x: f32[N], m: |i| -> f32) -> y: f32[N] { y[i] = x[i] * m(i); }
+        fn f<N>(x: f32[N], q: f32[8]) -> y: f32[N] { y[i] = h(x, m = |a| q[clamp(floor(sqrt(a as f32)) as i32, 0, 7)])[i]; }
+    }
+};
+
 fn main() {}

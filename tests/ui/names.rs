@@ -155,4 +155,16 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = softmax[k](x[i]); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32[N] { y[i] = softmax[N](x[i]); }
+    }
+};
+
 fn main() {}

@@ -67,4 +67,16 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 { y = x + 1.0; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        fn f<N>(x: f32[N]) -> y: f32 { y = [1.0, 2.0] * 2.0; }
+    }
+};
+
 fn main() {}

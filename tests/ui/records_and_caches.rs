@@ -78,4 +78,43 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        cache Kv<H> { k: f16[H, T] } grow T;
+        fn g<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = kv.k[h, kv.len - 1]; }
+        fn f<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { for n in 0..3 carry a[h] = x[h] { a[h] = g(a, kv)[h]; } y[h] = a[h]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        cache Kv<H> { k: f16[H, T] } grow T;
+        fn g<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = kv.k[h, kv.len - 1]; }
+        fn f<H, L>(x: f32[H], kv: [Kv<H>; L]) -> y: f32[H] { for l in 0..L carry a[h] = x[h] { push kv[l][s in 0..1] { k[h, s] = a[h] } a[h] = kv[L - 1].k[h, 0]; } y[h] = a[h]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        cache Kv<H> { k: f16[H, T] } grow T;
+        fn g<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = kv.k[h, kv.len - 1]; }
+        fn f<H, L>(x: f32[H], kv: [Kv<H>; L]) -> y: f32[H] where L >= 1 { for l in 0..L carry a[h] = x[h] { a[h] = g(a, kv[l])[h]; } y[h] = a[h] + sum[j](kv[0].k[h, j]); }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        cache Kv<H> { k: f16[H, T] } grow T;
+        fn g<H>(x: f32[H], kv: Kv<H>) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = kv.k[h, kv.len - 1]; }
+        fn f<H, L>(x: f32[H], kv: [Kv<H>; L]) -> y: f32[H] { push kv[s in 0..1] { k[h, s] = x[h] } y[h] = x[h]; }
+    }
+};
+
+const _: () = {
+    sawmill::arch! {
+        struct W<D> { a: f32[D] }
+        fn f<D, L, M>(w: [[W<D>; L]; M]) -> y: f32[D] { y[d] = 1.0; }
+    }
+};
+
 fn main() {}

@@ -102,4 +102,10 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        fn f<N, const K = 99999999999999999999>(x: f32[N]) -> y: f32 { y = 1.0; }
+    }
+};
+
 fn main() {}

@@ -21,6 +21,7 @@ mod nest;
 mod plan;
 mod rank;
 mod scalar;
+mod small;
 mod store;
 mod view;
 
@@ -32,7 +33,7 @@ use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::target::Target;
-use sawmill_ir::tile::{AxisId, Kernel, Value};
+use sawmill_ir::tile::{Access, AxisId, Kernel, Value};
 use std::fmt;
 
 /// A kernel as vector loops.
@@ -114,6 +115,10 @@ pub fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, LowerError> {
     for memory in kernel.memory.values() {
         storage(memory.dtype)
             .ok_or_else(|| LowerError::Unsupported(format!("`{}` holds {}", memory.name, memory.dtype)))?;
+        if memory.dtype.bits() < 8 && memory.access != Access::In {
+            let what = format!("storing to `{}`: two elements of {} share a byte", memory.name, memory.dtype);
+            return Err(LowerError::Unsupported(what));
+        }
     }
     for ty in kernel.values.values() {
         computing(ty.dtype).ok_or_else(|| LowerError::Unsupported(format!("computing in {}", ty.dtype)))?;
@@ -137,7 +142,9 @@ pub(crate) fn storage(dtype: DType) -> Option<Elem> {
         DType::F16 | DType::BF16 | DType::I16 | DType::U16 => Elem::I16,
         DType::I64 => Elem::I64,
         DType::I32 | DType::U32 => Elem::I32,
-        DType::I8 | DType::U8 => Elem::I8,
+        DType::I8 | DType::U8 | DType::F8E4M3 | DType::F8E5M2 | DType::F8E8M0 => Elem::I8,
+        // In registers and in the arena each has a byte of its own.
+        DType::I4 | DType::U4 | DType::F4E2M1 => Elem::I8,
         DType::Bool => Elem::Bool,
         _ => return None,
     })

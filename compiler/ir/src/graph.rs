@@ -24,7 +24,7 @@ pub mod text;
 pub mod typing;
 pub mod verify;
 
-pub use op::{Arg, Closure, Component, Const, Op, Repair, Term};
+pub use op::{Arg, CallResult, Closure, Component, Const, Op, Repair, Term};
 
 use crate::dtype::DType;
 use crate::entity::Arena;

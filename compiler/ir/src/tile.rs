@@ -172,6 +172,8 @@ pub enum Access {
     In,
     /// Writes every element; never reads.
     Out,
+    /// Writes some elements, others are written by other launches; never reads.
+    Part,
     /// Reads and writes; a block reads only what no other block writes.
     InOut,
 }

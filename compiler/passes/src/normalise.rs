@@ -113,9 +113,13 @@ impl Normaliser<'_> {
         match &old.kind {
             TensorKind::Def { value, rounded, .. } => {
                 let mut split = self.split(*value)?;
-                let rounds = *rounded || self.source.outputs.contains(&tensor);
-                if let (true, Elem::Type(to)) = (rounds, &old.elem) {
+                let is_output = self.source.outputs.contains(&tensor);
+                if let (true, Elem::Type(to)) = (*rounded || is_output, &old.elem) {
                     split.value = self.round(split.value, *to);
+                    // Elements that share bytes cannot be written by themselves: what is no output is kept in a wider type.
+                    if to.bits() < 8 && !is_output {
+                        self.out.tensors[tensor].elem = Elem::Type(holding(*to));
+                    }
                 }
                 let new_value = self.filled(tensor, split);
                 if let TensorKind::Def { value, .. } = &mut self.out.tensors[tensor].kind {
@@ -324,5 +328,14 @@ impl Normaliser<'_> {
     }
     fn bug(&self, message: String) -> CompileError {
         CompileError::Bug { message, text: format!("{:#?}", self.source) }
+    }
+}
+
+/// The narrowest type of whole bytes that has every value of a type of four bits.
+fn holding(narrow: DType) -> DType {
+    match narrow {
+        DType::U4 => DType::U8,
+        DType::I4 => DType::I8,
+        _ => DType::F16,
     }
 }

@@ -173,7 +173,12 @@ fn reload(block: &mut Block, dag: &Dag, hints: &[Option<usize>]) -> (Vec<Id>, Ve
 /// Definitions that are tensors in every plan: outputs, what loops carry, appended values, and what another block or an index
 /// expression reads.
 fn must_be_stored(function: &Function) -> BTreeSet<TensorId> {
-    let mut found = Stored { function, home: BTreeMap::new(), stored: function.outputs.iter().copied().collect() };
+    let mut found = Stored {
+        function,
+        home: BTreeMap::new(),
+        stored: function.outputs.iter().copied().collect(),
+        loops: BTreeSet::new(),
+    };
     found.homes(&function.body, &mut 0);
     found.block(&function.body, &mut 0);
     found.stored
@@ -184,6 +189,8 @@ struct Stored<'a> {
     /// The block that each definition is in.
     home: BTreeMap<TensorId, usize>,
     stored: BTreeSet<TensorId>,
+    /// Axes of loops: a definition over one is collected over the steps.
+    loops: BTreeSet<AxisId>,
 }
 
 impl Stored<'_> {
@@ -211,6 +218,7 @@ impl Stored<'_> {
                         self.stored.extend([*init, *next]);
                     }
                     *count += 1;
+                    self.loops.insert(steps.index);
                     self.block(&steps.body, count);
                 }
             }
@@ -223,7 +231,12 @@ impl Stored<'_> {
                 at.iter().for_each(|s| self.index(s));
                 *value
             }
-            TensorKind::Def { value, .. } => *value,
+            TensorKind::Def { value, axes, .. } => {
+                if axes.iter().any(|axis| self.loops.contains(axis)) {
+                    self.stored.insert(tensor);
+                }
+                *value
+            }
             _ => return,
         };
         let mut open: Vec<TermId> = vec![value];

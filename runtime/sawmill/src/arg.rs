@@ -91,6 +91,18 @@ pub trait Arg<'a, K, const RANK: usize> {
     fn value(self) -> Value<'a>;
 }
 
+/// What the first argument of a plain call would have to be where a dim of the function follows from no argument. Nothing is:
+/// the trait is there to say how such a function is called.
+#[diagnostic::on_unimplemented(
+    message = "no argument determines the dim `{Dim}` of this function, so that it has no plain call",
+    label = "`{Dim}` is given by name",
+    note = "write `f::with(&device).{Dim}(2).call(..)`"
+)]
+pub trait Determines<Dim>: Sized {
+    /// Never called.
+    fn never(self) -> std::convert::Infallible;
+}
+
 impl<'a, K, const RANK: usize> Arg<'a, K, RANK> for &'a Tensor {
     fn value(self) -> Value<'a> {
         Value::Tensor(self.view())

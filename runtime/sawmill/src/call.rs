@@ -5,7 +5,7 @@
 
 use crate::arg::{Arg, Record, Value};
 use crate::cache::CacheType;
-use crate::closure::Closure;
+use crate::closure::{Closure, IntoClosure};
 use crate::function::{Function, Options};
 use crate::tensor::{Tensor, View};
 use crate::{Device, Error};
@@ -43,8 +43,8 @@ impl<'a> Call<'a> {
         self.values.push((name.to_owned(), value));
     }
     /// Binds a closure.
-    pub fn closure(&mut self, name: &str, closure: impl Into<Closure<'a>>) {
-        self.closures.push((name.to_owned(), closure.into()));
+    pub fn closure(&mut self, name: &str, closure: impl IntoClosure<'a>) {
+        self.closures.push((name.to_owned(), closure.into_closure()));
     }
     /// Gives a dim that no argument determines, or specialises one.
     pub fn dim(&mut self, name: &str, value: u64) {

@@ -34,6 +34,29 @@ impl<'a> Closure<'a> {
     }
 }
 
+/// What a closure parameter takes: a [`Closure`], which the macro `closure!` makes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no closure of the language: a Rust closure can be run, not read",
+    label = "write `closure!(|i, j| ..)` here",
+    note = "`closure!` takes an expression of the language; Rust values stand in braces: `closure!(|i, j| i - j < {{window}})`"
+)]
+pub trait IntoClosure<'a> {
+    /// The closure.
+    fn into_closure(self) -> Closure<'a>;
+}
+
+impl<'a> IntoClosure<'a> for Closure<'a> {
+    fn into_closure(self) -> Closure<'a> {
+        self
+    }
+}
+
+impl<'a> IntoClosure<'a> for &Closure<'a> {
+    fn into_closure(self) -> Closure<'a> {
+        self.clone()
+    }
+}
+
 macro_rules! scalars {
     ($($rust:ty: $variant:ident;)*) => {$(
         impl From<$rust> for Capture<'_> {

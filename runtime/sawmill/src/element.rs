@@ -53,11 +53,11 @@ fn record_bytes(equation: &graph::Function) -> Option<u32> {
     let mut total = 0_u32;
     for field in equation.tensors.values().filter(|tensor| matches!(tensor.kind, TensorKind::Input(_))) {
         let Elem::Type(dtype) = field.elem else { return None };
-        let mut bytes = dtype.bytes()?;
+        let mut bits = dtype.bits();
         for size in field.shape.iter().skip(1) {
-            bytes = bytes.checked_mul(u32::try_from(size.as_int()?).ok()?)?;
+            bits = bits.checked_mul(u32::try_from(size.as_int()?).ok()?)?;
         }
-        total = total.checked_add(bytes)?;
+        total = total.checked_add(bits.is_multiple_of(8).then_some(bits / 8)?)?;
     }
     Some(total)
 }
@@ -79,9 +79,10 @@ impl fmt::Display for RuntimeElem {
 }
 
 impl RuntimeElem {
-    /// Bytes between neighbours along the last dimension, and values they hold. `None` for types below a byte.
+    /// Bytes between neighbours along the last dimension, and values they hold: two elements of four bits lie in a byte.
     pub(crate) fn unit(self) -> Option<(usize, usize)> {
         match self {
+            Self::Type(dtype) if dtype.bits() < 8 => Some((1, 8 / dtype.bits() as usize)),
             Self::Type(dtype) => dtype.bytes().map(|bytes| (bytes as usize, 1)),
             Self::Packed(p) => Some((p.record_bytes as usize, p.record_values as usize)),
         }

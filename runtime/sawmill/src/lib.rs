@@ -35,10 +35,10 @@ mod function;
 
 mod disk;
 
-pub use arg::{Arg, FieldDef, Record, Source, Value, kind};
+pub use arg::{Arg, Determines, FieldDef, Record, Source, Value, kind};
 pub use cache::{Cache, CacheDef, CacheField, CacheType};
 pub use call::Call;
-pub use closure::{Capture, Closure};
+pub use closure::{Capture, Closure, IntoClosure};
 pub use compiled::Compiled;
 pub use device::{Device, Engine};
 pub use element::{AnyBits, Element, PackedType, Plain, RuntimeElem};

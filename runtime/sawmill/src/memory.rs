@@ -6,10 +6,10 @@ use sawmill_ir::backend::Slot;
 
 /// The elements of a slot in row-major order; `None` if there are more than memory holds.
 pub(crate) fn gather(slot: &Slot) -> Option<Vec<u8>> {
-    let unit = slot.dtype.bytes()? as usize;
+    let (unit, shape) = units(slot);
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(count(slot)?.checked_mul(unit)?).ok()?;
-    for_each_row(slot, unit, &mut |address, length| {
+    bytes.try_reserve_exact(count(&shape)?.checked_mul(unit)?).ok()?;
+    for_each_row(slot, &shape, unit, &mut |address, length| {
         // SAFETY: the element or row of elements lies in the memory of an argument of the running call.
         bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(address, length) });
     });
@@ -18,12 +18,12 @@ pub(crate) fn gather(slot: &Slot) -> Option<Vec<u8>> {
 
 /// Writes row-major elements into a slot that the call holds exclusively; false if there are not as many as it has.
 pub(crate) fn scatter(slot: &Slot, bytes: &[u8]) -> bool {
-    let Some(unit) = slot.dtype.bytes().map(|bytes| bytes as usize) else { return false };
-    if count(slot).and_then(|count| count.checked_mul(unit)) != Some(bytes.len()) {
+    let (unit, shape) = units(slot);
+    if count(&shape).and_then(|count| count.checked_mul(unit)) != Some(bytes.len()) {
         return false;
     }
     let mut at = 0;
-    for_each_row(slot, unit, &mut |address, length| {
+    for_each_row(slot, &shape, unit, &mut |address, length| {
         // SAFETY: the row lies in a cache that the running call holds exclusively; `bytes` is as long as the slot, and belongs
         // to somebody else.
         unsafe { std::ptr::copy_nonoverlapping(bytes[at..].as_ptr(), address, length) };
@@ -32,12 +32,24 @@ pub(crate) fn scatter(slot: &Slot, bytes: &[u8]) -> bool {
     true
 }
 
-fn count(slot: &Slot) -> Option<usize> {
-    slot.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(usize::try_from(*size).ok()?))
+/// Bytes of what is copied at once, and how often along each dimension: elements of four bits are copied in pairs.
+fn units(slot: &Slot) -> (usize, Vec<i64>) {
+    let mut shape = slot.shape.clone();
+    match (slot.dtype.bytes(), shape.last_mut()) {
+        (Some(bytes), _) => (bytes as usize, shape),
+        (None, last) => {
+            last.into_iter().for_each(|size| *size = (*size + 1) / 2);
+            (1, shape)
+        }
+    }
+}
+
+fn count(shape: &[i64]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |count, size| count.checked_mul(usize::try_from(*size).ok()?))
 }
 
 /// Calls `visit(address, bytes)` for every run of neighbouring elements, in row-major order.
-fn for_each_row(slot: &Slot, unit: usize, visit: &mut dyn FnMut(*mut u8, usize)) {
+fn for_each_row(slot: &Slot, shape: &[i64], unit: usize, visit: &mut dyn FnMut(*mut u8, usize)) {
     fn walk(address: *mut u8, shape: &[i64], strides: &[i64], unit: usize, visit: &mut dyn FnMut(*mut u8, usize)) {
         match (shape, strides) {
             ([], _) => visit(address, unit),
@@ -51,5 +63,5 @@ fn for_each_row(slot: &Slot, unit: usize, visit: &mut dyn FnMut(*mut u8, usize))
             _ => {}
         }
     }
-    walk(slot.address, &slot.shape, &slot.strides, unit, visit);
+    walk(slot.address, shape, &slot.strides, unit, visit);
 }

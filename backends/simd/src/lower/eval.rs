@@ -359,6 +359,9 @@ impl Lower<'_> {
 
     /// From the bits in memory to the computing type.
     pub(super) fn widen_storage(&mut self, raw: Val, dtype: DType) -> Val {
+        if let Some(value) = self.widen_small(raw, dtype) {
+            return value;
+        }
         match (dtype, dtype.kind()) {
             (DType::F16, _) => self.b.from_f16(raw, Elem::F32),
             (DType::BF16, _) => self.b.from_bf16(raw, Elem::F32),
@@ -369,6 +372,9 @@ impl Lower<'_> {
     }
     /// From the computing type to the bits in memory: floats round to nearest even, integers keep their low bits.
     pub(super) fn stored(&mut self, value: Val, dtype: DType) -> Val {
+        if let Some(bits) = self.stored_small(value, dtype) {
+            return bits;
+        }
         match (dtype, dtype.kind()) {
             (DType::F16, _) => self.b.to_f16(value, Elem::I16),
             (DType::BF16, _) => self.b.to_bf16(value, Elem::I16),

@@ -101,6 +101,12 @@ impl Lower<'_> {
         let dtype = self.kernel.memory[*mem].dtype;
         let scalar = access.coordinates.iter().all(|c| matches!(c, Coordinate::Scalar(_)));
         let pad = self.pad_value(*pad, dtype, raw);
+        if dtype.bits() < 8 {
+            let (bits, valid) = self.nibbles(access);
+            let value = if raw { bits } else { self.widen_storage(bits, dtype) };
+            let pad = self.widen(pad, self.b.ty(value).lanes);
+            return self.b.select(valid, value, pad);
+        }
         if scalar {
             return self.guarded_scalar(&access, dtype, pad, raw);
         }

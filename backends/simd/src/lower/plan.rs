@@ -329,7 +329,8 @@ pub(super) fn reads_in_place(kernel: &Kernel, inst: &Inst) -> bool {
     let Op::Load { mem, subs, pad, masked } = &inst.op else { return false };
     let memory = &kernel.memory[*mem];
     let affine = subs.iter().all(|s| matches!(s, Subscript::Affine(_)));
-    affine && !masked && memory.access == Access::In && pad_bits(*pad, memory.dtype).is_some()
+    let whole_bytes = memory.dtype.bits() >= 8;
+    affine && whole_bytes && !masked && memory.access == Access::In && pad_bits(*pad, memory.dtype).is_some()
 }
 
 /// The bits of a pad in a storage type, if it has it exactly.
@@ -342,6 +343,7 @@ pub(super) fn pad_bits(pad: Pad, dtype: DType) -> Option<i64> {
         (Const::Float(bits), DType::F64) => Some(bits.cast_signed()),
         (Const::Float(bits), DType::F32) => Some(i64::from((f64::from_bits(bits) as f32).to_bits())),
         (Const::Float(bits), DType::F16 | DType::BF16) => half_bits(f64::from_bits(bits) as f32, dtype),
+        (Const::Float(0), DType::F8E4M3 | DType::F8E5M2 | DType::F4E2M1) => Some(0),
         (Const::Int(int), _) if dtype.is_int() => fits(int, dtype).then_some(int),
         (Const::Bool(truth), DType::Bool) => Some(i64::from(truth)),
         _ => None,
@@ -374,7 +376,10 @@ fn is_elementwise(op: &Op) -> bool {
 fn widening_cost(kernel: &Kernel, inst: &Inst) -> f64 {
     match &inst.op {
         Op::Load { mem, .. } => match kernel.memory[*mem].dtype {
-            DType::F16 => 4.0,
+            DType::F16 | DType::F8E8M0 => 4.0,
+            DType::F8E5M2 => 5.0,
+            DType::F8E4M3 => 10.0,
+            dtype if dtype.bits() < 8 => 16.0,
             dtype if dtype.is_compute() => 0.0,
             _ => 1.0,
         },

@@ -60,6 +60,8 @@ pub enum Op {
     Cast(DType),
     /// `(x)`: rounded to a storage type of the same kind, then widened.
     Round(DType),
+    /// `(x)`: rounded to what the type parameter stands for, then widened. Gone after linking.
+    RoundParam(u32),
     /// `(x, c)`: `x` where `c` holds, else absent. An absent condition is false.
     Where,
     /// `(a, b)`: `a` where present, else `b`.
@@ -95,8 +97,8 @@ pub enum Op {
     Call {
         /// The function's name.
         function: String,
-        /// Which output.
-        output: u32,
+        /// What of the call.
+        output: CallResult,
         /// Subscripts into the output.
         subs: Vec<Index>,
         /// Arguments by parameter name; parameters left out take their defaults.
@@ -106,7 +108,7 @@ pub enum Op {
     },
     /// `(x, ..)`: the closure parameter applied.
     Apply(ClosureId),
-    /// `()`: a parameter of the closure whose body this is, by position. Integer parameters may also stand in subscripts
+    /// `()`: a parameter of the closure whose body this is, or of one around it, by position, outermost first. Integer parameters may also stand in subscripts
     /// ([`crate::index::Atom::Param`]).
     ClosureParam(u32),
     /// `(x0, .., r0, ..)`: a streaming fold of several components over `axes`, as elements then repairs in order of the
@@ -123,6 +125,15 @@ pub enum Op {
     New(u32),
     /// `()`: inside a fold's operands, a component's running value before this step.
     Old(u32),
+}
+
+/// What an element of a call belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallResult {
+    /// An output, by number.
+    Output(u32),
+    /// A tensor of a cache parameter, by its dotted name, as the call leaves it.
+    After(String),
 }
 
 /// One component of a fold: `state = (state repaired) op element`.
@@ -154,7 +165,7 @@ impl Op {
             Self::Read { .. } => "read",
             Self::Elem(op) => op.text(),
             Self::Cast(_) => "cast",
-            Self::Round(_) => "round_to",
+            Self::Round(_) | Self::RoundParam(_) => "round_to",
             Self::Where => "where",
             Self::OrElse => "or_else",
             Self::Reduce { op, .. } => op.text(),
@@ -204,6 +215,8 @@ pub enum Arg {
 pub struct Closure {
     /// Names of the parameters, for reading only.
     pub params: Vec<String>,
+    /// How many parameters closures around this one have: its own are numbered after them.
+    pub outer: u32,
     /// The body, a term of the function where the closure is written.
     pub body: TermId,
 }

@@ -66,6 +66,10 @@ pub fn infer(function: &Function, op: &Op, args: &[TermId], scope: &Scope) -> Re
         Op::Elem(elem) => elem.result(&types),
         Op::Cast(to) => one().and_then(|from| cast_dtype(from, *to)),
         Op::Round(to) => one().and_then(|from| round_dtype(from, *to)),
+        Op::RoundParam(at) => {
+            let (from, wide) = (one()?, read_dtype(function, &Elem::Param(*at)));
+            if from == wide { Ok(wide) } else { Err(format!("{from} is rounded to a type that computes in {wide}")) }
+        }
         Op::Where => {
             exactly(op, &types, 2)?;
             if types[1] == DType::Bool {

@@ -190,7 +190,7 @@ impl<'a> Verifier<'a> {
             let fits = facts.params.iter().all(|(at, dtype)| {
                 closure.params.get(*at as usize).is_some_and(|p| dtype.is_none_or(|d| d == p.widened()))
             });
-            let named = default.params.len() == closure.params.len();
+            let named = default.params.len() == closure.params.len() && default.outer == 0;
             let result = function.terms[default.body].dtype == closure.result.widened();
             let closed = facts.axes.is_empty();
             self.require(named && fits, id, || "the default's parameters are not the closure's".to_owned());

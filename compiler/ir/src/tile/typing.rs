@@ -241,13 +241,17 @@ fn access_axes(
 }
 
 /// The memory of an access that `forbidden` memory does not allow, in the word for what it does.
-fn accessed<'k>(kernel: &'k Kernel, mem: super::MemId, forbidden: Access, does: &str) -> Result<&'k Memory, String> {
+fn accessed<'k>(
+    kernel: &'k Kernel,
+    mem: super::MemId,
+    forbidden: &[(Access, &str)],
+    does: &str,
+) -> Result<&'k Memory, String> {
     let memory = kernel.memory.get(mem).ok_or_else(|| format!("the kernel has no memory {mem}"))?;
-    let word = if forbidden == Access::Out { "out" } else { "in" };
-    if memory.access == forbidden {
-        return Err(format!("{does} `{}`, which is `{word}`", memory.name));
+    match forbidden.iter().find(|(access, _)| memory.access == *access) {
+        Some((_, word)) => Err(format!("{does} `{}`, which is `{word}`", memory.name)),
+        None => Ok(memory),
     }
-    Ok(memory)
 }
 
 fn load(
@@ -257,7 +261,7 @@ fn load(
     masked: bool,
     types: &[&Type],
 ) -> Result<Vec<Type>, String> {
-    let memory = accessed(kernel, mem, Access::Out, "reads")?;
+    let memory = accessed(kernel, mem, &[(Access::Out, "out"), (Access::Part, "part")], "reads")?;
     let (axes, mask) = access_axes(kernel, memory.shape.len(), subs, masked, types)?;
     Ok(vec![Type::tile(memory.dtype.widened(), axes.into_iter().chain(mask))])
 }
@@ -269,7 +273,7 @@ fn store(
     masked: bool,
     types: &[&Type],
 ) -> Result<Vec<Type>, String> {
-    let memory = accessed(kernel, mem, Access::In, "stores to")?;
+    let memory = accessed(kernel, mem, &[(Access::In, "in")], "stores to")?;
     let Some((value, rest)) = types.split_first() else { return Err("takes the value to store".to_owned()) };
     let (axes, mask) = access_axes(kernel, memory.shape.len(), subs, masked, rest)?;
     if value.axes.iter().chain(&mask).any(|a| !axes.contains(a)) {

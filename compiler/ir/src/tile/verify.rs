@@ -28,7 +28,7 @@ pub fn verify(module: &Module) -> Checked {
     for kernel in &module.kernels {
         verify_kernel(kernel)?;
     }
-    Plan { module, vars: BTreeSet::new(), written: BTreeSet::new() }.steps(&module.plan)
+    Plan { module, vars: BTreeSet::new(), written: BTreeSet::new(), collected: BTreeSet::new() }.steps(&module.plan)
 }
 
 /// Checks one kernel.
@@ -178,6 +178,8 @@ struct Plan<'a> {
     module: &'a Module,
     vars: BTreeSet<DimId>,
     written: BTreeSet<BufferId>,
+    /// Buffers that launches write in parts.
+    collected: BTreeSet<BufferId>,
 }
 
 impl Plan<'_> {
@@ -225,8 +227,8 @@ impl Plan<'_> {
         }
         let before = self.written.clone();
         self.steps(body)?;
-        // The loop may run no step at all.
-        self.written = self.written.intersection(&before).copied().collect();
+        // A loop without steps writes nothing; what its steps write in parts is empty then.
+        self.written = self.written.intersection(&before).chain(&self.collected).copied().collect();
         self.vars.remove(&var);
         Ok(())
     }
@@ -284,11 +286,15 @@ impl Plan<'_> {
             if read_only && memory.access != Access::In {
                 return Err(self.fail(&buffer.name, format!("is an input, but `{}` stores to it", kernel.name)));
             }
-            if !given && memory.access != Access::Out && !self.written.contains(id) {
+            let reads = matches!(memory.access, Access::In | Access::InOut);
+            if !given && reads && !self.written.contains(id) {
                 return Err(self.fail(&buffer.name, format!("is read by `{}` before anything is written", kernel.name)));
             }
             if memory.access != Access::In {
                 stored.push(*id);
+            }
+            if memory.access == Access::Part {
+                self.collected.insert(*id);
             }
         }
         self.aliased(kernel, launch)?;

@@ -126,7 +126,11 @@ impl Builder<'_> {
         }
         let mut own = Vec::new();
         for axis in axes {
-            let new = self.bind(*axis, &scope.env, AxisSet::of(&own));
+            // What the steps of a loop collect has the loop's axis among its own.
+            let new = match self.block.outer.get(axis) {
+                Some(of_loop) => *of_loop,
+                None => self.bind(*axis, &scope.env, AxisSet::of(&own)),
+            };
             scope.env.insert(*axis, Index::axis(new));
             own.push(new);
         }

@@ -3,7 +3,7 @@
 use super::frame::{Bound, FrameId};
 use super::{Block, LinkError, Linker};
 use sawmill_ir::dtype::DType;
-use sawmill_ir::graph::{Carry, Elem, Loop, Op, Stmt, Tensor, TensorKind, TermId};
+use sawmill_ir::graph::{CallResult, Carry, Elem, Function, Loop, Op, Stmt, Tensor, TensorKind, TermId};
 use sawmill_ir::index::{AxisId, Index, TensorId};
 
 impl<'m> Linker<'m> {
@@ -23,8 +23,11 @@ impl<'m> Linker<'m> {
         let tensor = &function.tensors[id];
         let name = self.name(frame, &tensor.name);
         let bound = match &tensor.kind {
+            TensorKind::Def { axes, value, .. } if is_longer_cache(function, axes, *value) => {
+                self.called(frame, *value)?
+            }
             TensorKind::Def { axes, value, rounded } => {
-                let own = self.bind_axes(frame, axes)?;
+                let own = self.own_axes(frame, axes)?;
                 let value = self.term(frame, *value)?;
                 let elem = self.elem(frame, &tensor.elem);
                 let inlined = function.outputs.contains(&id) && self.frames[frame].depth > 0;
@@ -41,6 +44,18 @@ impl<'m> Linker<'m> {
         };
         self.frames[frame].tensors.insert(id, bound);
         Ok(())
+    }
+    /// The axes of a definition in the linked function: new ones, but for those of loops whose steps it collects.
+    fn own_axes(&mut self, frame: FrameId, axes: &[AxisId]) -> Result<Vec<AxisId>, LinkError> {
+        let mut own = Vec::with_capacity(axes.len());
+        for axis in axes {
+            let of_loop = self.frames[frame].axes.get(axis).and_then(Index::as_axis);
+            match of_loop.filter(|linked| self.loops.contains(linked)) {
+                Some(linked) => own.push(linked),
+                None => own.extend(self.bind_axes(frame, &[*axis])?),
+            }
+        }
+        Ok(own)
     }
     /// Names of inlined definitions say where they come from.
     fn name(&self, frame: FrameId, name: &str) -> String {
@@ -176,6 +191,16 @@ impl<'m> Linker<'m> {
             return self.cast(term, dtype);
         }
         self.add(Op::ClosureParam(at), Vec::new(), dtype)
+    }
+}
+
+/// Whether a definition is a cache as a call left it: another name for what the call appended.
+fn is_longer_cache(function: &Function, axes: &[AxisId], value: TermId) -> bool {
+    match &function.terms[value].op {
+        Op::Call { output: CallResult::After(_), subs, .. } => {
+            subs.len() == axes.len() && subs.iter().zip(axes).all(|(sub, axis)| sub.as_axis() == Some(*axis))
+        }
+        _ => false,
     }
 }
 

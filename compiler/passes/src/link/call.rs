@@ -5,7 +5,7 @@ use super::{LinkError, Linker, MAX_CALL_DEPTH};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::typing::read_dtype;
-use sawmill_ir::graph::{Arg, Closure, DimKind, Elem, Function, Op, Param, Require, TensorKind, TermId};
+use sawmill_ir::graph::{Arg, CallResult, Closure, DimKind, Elem, Function, Op, Param, Require, TensorKind, TermId};
 use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
 use std::collections::BTreeSet;
 
@@ -41,10 +41,19 @@ enum Given<'m> {
 }
 
 impl<'m> Linker<'m> {
-    /// The value of a call: an element of an output of an instance.
+    /// The value of a call: an element of a result of an instance.
     pub(super) fn call(&mut self, frame: FrameId, id: TermId) -> Result<TermId, LinkError> {
         let term = &self.frames[frame].function.terms[id];
-        let Op::Call { function, output, subs, args, dims } = &term.op else {
+        let Op::Call { subs, .. } = &term.op else { return Err(self.error("a call is no call")) };
+        let bound = self.called(frame, id)?;
+        let subs = self.indices(frame, subs)?;
+        self.read_bound(&bound, subs, false, term.dtype)
+    }
+
+    /// What a call gives as a whole.
+    pub(super) fn called(&mut self, frame: FrameId, id: TermId) -> Result<Bound<'m>, LinkError> {
+        let term = &self.frames[frame].function.terms[id];
+        let Op::Call { function, output, args, dims, .. } = &term.op else {
             return Err(self.error("a call is no call"));
         };
         let callee = self.find(function)?;
@@ -56,7 +65,6 @@ impl<'m> Linker<'m> {
         for (name, size) in dims {
             sizes.push((name.clone(), self.index(frame, size)?));
         }
-        let subs = self.indices(frame, subs)?;
         let axes = self.free_of(&given, &sizes);
         let key = self.key(callee, &given, &sizes, &axes)?;
         let known = self.blocks.iter().rev().find_map(|block| block.instances.get(&key)).cloned();
@@ -69,12 +77,29 @@ impl<'m> Linker<'m> {
                 instance
             }
         };
-        let out = callee.outputs.get(*output as usize).copied();
-        let bound = out.and_then(|out| self.frames[instance.frame].tensors.get(&out).cloned());
-        let bound = bound.ok_or_else(|| self.error(format!("`{}` has no output {output}", callee.name)))?;
+        let bound = match output {
+            CallResult::Output(number) => {
+                let out = callee.outputs.get(*number as usize);
+                out.and_then(|out| self.frames[instance.frame].tensors.get(out).cloned())
+            }
+            CallResult::After(name) => self.appended(instance.frame, name),
+        };
+        let bound = bound.ok_or_else(|| self.error(format!("`{}` has no result {output:?}", callee.name)))?;
         let back: Renaming = instance.axes.iter().copied().zip(axes.into_iter().map(Index::axis)).collect();
-        let bound = self.rename_bound(&bound, &back);
-        self.read_bound(&bound, subs, false, term.dtype)
+        Ok(self.rename_bound(&bound, &back))
+    }
+
+    /// The argument called `name` of an instance after everything that was appended to it.
+    fn appended(&self, frame: FrameId, name: &str) -> Option<Bound<'m>> {
+        let frame = &self.frames[frame];
+        let (param, _) = frame.function.tensors.iter().find(|(_, tensor)| tensor.name == name)?;
+        let Bound::Tensor { id: given, subs } = frame.tensors.get(&param)? else { return None };
+        let fixed: Vec<Index> = subs.iter().flatten().cloned().collect();
+        let (id, tensor) = self.out.tensors.iter().rev().find(|(_, tensor)| match &tensor.kind {
+            TensorKind::Append { base, at, .. } => base == given && *at == fixed,
+            _ => false,
+        })?;
+        Some(Bound::Tensor { id, subs: vec![None; tensor.shape.len()] })
     }
 
     fn argument(&mut self, frame: FrameId, arg: &Arg, operands: &[TermId]) -> Result<Given<'m>, LinkError> {
@@ -209,9 +234,9 @@ impl<'m> Linker<'m> {
                     let param = callee.closures.values().find(|param| param.name == *name);
                     let types = param.map(|param| param.params.clone()).unwrap_or_default();
                     let mut params = Vec::with_capacity(types.len());
-                    for (at, dtype) in types.into_iter().enumerate() {
+                    for (at, dtype) in (closure.outer..).zip(types) {
                         // Far from the parameters of closures around this one.
-                        params.push(self.placeholder(u32::MAX - at as u32, dtype));
+                        params.push(self.placeholder(u32::MAX - at, dtype));
                     }
                     let body = self.apply(*frame, closure, params)?;
                     KeyArg::Closure(self.rename_term(body, &numbers))

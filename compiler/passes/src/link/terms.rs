@@ -63,6 +63,10 @@ impl<'m> Linker<'m> {
         let mut renaming = Renaming::new();
         let mut own = Vec::new();
         for axis in axes {
+            if self.loops.contains(axis) {
+                own.push(*axis);
+                continue;
+            }
             let fresh = self.fresh_axis(*axis, &renaming);
             renaming.insert(*axis, Index::axis(fresh));
             own.push(fresh);
@@ -145,6 +149,14 @@ impl<'m> Linker<'m> {
                 let args = self.args(frame, &term.args)?;
                 self.add(Op::Running { op: *op, axis, rev: *rev, exclusive: *exclusive }, args, term.dtype)
             }
+            Op::RoundParam(at) => {
+                let args = self.args(frame, &term.args)?;
+                match self.frames[frame].types.get(*at as usize) {
+                    Some(Elem::Type(to)) if to.is_compute() => args[0],
+                    Some(Elem::Type(to)) => self.add(Op::Round(*to), args, term.dtype),
+                    _ => return Err(self.error("a value is rounded to a packed format")),
+                }
+            }
             Op::Call { .. } => self.call(frame, id)?,
             Op::Apply(closure) => {
                 let args = self.args(frame, &term.args)?;
@@ -201,7 +213,8 @@ impl<'m> Linker<'m> {
         args: Vec<TermId>,
     ) -> Result<TermId, LinkError> {
         let mut frame = self.frames[environment].clone();
-        frame.params = args;
+        frame.params.truncate(closure.outer as usize);
+        frame.params.extend(args);
         let frame = self.frames.push(frame);
         self.term(frame, closure.body)
     }

@@ -86,7 +86,10 @@ impl Emit<'_> {
         let stored = self.program.stored.get(&tensor).cloned();
         let stored = stored.ok_or_else(|| Stop::Bug(format!("{tensor} is defined but has no place")))?;
         let (axes, value, grows, access) = match &function.tensors[tensor].kind {
-            TensorKind::Def { axes, value, .. } => (axes, *value, None, Access::Out),
+            TensorKind::Def { axes, value, .. } => {
+                let collected = axes.iter().any(|axis| self.program.loop_vars.contains_key(axis));
+                (axes, *value, None, if collected { Access::Part } else { Access::Out })
+            }
             TensorKind::Append { base, at, dim, axes, value } => {
                 let before = &function.tensors[*base].shape;
                 let listed = before.len().saturating_sub(axes.len()).min(at.len());

@@ -212,8 +212,10 @@ impl<'a> Planner<'a> {
     }
 
     fn schedule(&self, tensor: TensorId, small: Option<AxisId>) -> Schedule {
-        let (axes, value) = self.value_of(tensor).map_or((Vec::new(), Vec::new()), |(a, v)| (a.to_vec(), vec![v]));
+        let (mut axes, value) = self.value_of(tensor).map_or((Vec::new(), Vec::new()), |(a, v)| (a.to_vec(), vec![v]));
         let program = &self.program;
+        // A step of a loop stores its part of what the loop collects.
+        axes.retain(|axis| !program.loop_vars.contains_key(axis));
         let work =
             Work { function: program.function, facts: &program.facts, axes, values: value, chains: &program.chains };
         schedule(&work, self.target, small)

@@ -11,15 +11,15 @@ use super::value::{Ty, Value};
 use crate::ast::{Arg, Argument, Expr, ExprKind, Name, Subscript};
 use crate::errors::{Loc, Problem};
 use sawmill_ir::dtype::{DType, Kind};
-use sawmill_ir::graph::{Arg as IrArg, Op, Require, TensorKind, TermId};
+use sawmill_ir::graph::{Arg as IrArg, CallResult, Op, Require, TensorKind, TermId};
 use sawmill_ir::index::{Atom, DimId, Index, TensorId};
 use std::collections::BTreeMap;
 
 /// What a call is made of, as it is built up.
-#[derive(Default)]
-struct Built {
-    args: Vec<(String, IrArg)>,
-    operands: Vec<TermId>,
+#[derive(Clone, Default)]
+pub(crate) struct Built {
+    pub(crate) args: Vec<(String, IrArg)>,
+    pub(crate) operands: Vec<TermId>,
 }
 
 /// A slice: a tensor and which of its positions are fixed.
@@ -75,14 +75,17 @@ impl Elab<'_> {
         }
         let Some(at) = self.subscripts(subs) else { return Value::poison(loc) };
         let inside = at.iter().zip(&shape).fold(true, |ok, (at, size)| self.in_range(&what, at, size, loc) && ok);
+        let before = self.pending.len();
         let Some(built) = self.arguments(callee, &assigned, &dims) else { return Value::poison(loc) };
         self.requirements_follow(callee, name, &dims);
         if !inside {
             return Value::poison(loc);
         }
         let dtype = callee.computes_in(&callee.outputs[number].elem);
-        let named = dims.iter().map(|(dim, size)| (callee.heading.dims[*dim].name.clone(), size.clone())).collect();
-        let output = u32::try_from(number).expect("invariant: few outputs");
+        let named: Vec<(String, Index)> =
+            dims.iter().map(|(dim, size)| (callee.heading.dims[*dim].name.clone(), size.clone())).collect();
+        self.pending_built(before, &name.text, &built, &named);
+        let output = CallResult::Output(u32::try_from(number).expect("invariant: few outputs"));
         let op = Op::Call { function: name.text.clone(), output, subs: at, args: built.args, dims: named };
         let term = self.term(op, built.operands, dtype);
         Value::of(loc, Ty::Of(dtype), term)
@@ -127,7 +130,7 @@ impl Elab<'_> {
                     self.tensor_argument(callee, *id, &param.name, expr, dims, &mut built)
                 }
                 (ParameterKind::Record { fields, .. }, Argument::Expr(expr)) => {
-                    self.record_argument(callee, &param.name, fields, expr, &mut built)
+                    self.record_argument(callee, (&param.name, fields), expr, dims, &mut built)
                 }
                 (_, Argument::Closure(closure)) => {
                     let problem = Problem::ArgumentSort { name: param.name.clone(), wanted: "a value".into() };
@@ -172,6 +175,9 @@ impl Elab<'_> {
             return Some(());
         }
         let (given, at) = self.slice(param, expr)?;
+        if !self.own_step(given, &at, expr.loc) {
+            return None;
+        }
         let has = computes_in(&self.function, &self.function.tensors[given].elem);
         self.accepts(param, wanted, Ty::Of(has), expr.loc)?;
         self.slice_present(given, &at, param, expr.loc);
@@ -209,18 +215,6 @@ impl Elab<'_> {
             self.errors.report(loc, Problem::AcrossKinds { target, found: found.text() });
         }
         fits.then_some(())
-    }
-
-    fn keeps_promise(&mut self, param: &str, value: Option<&Index>, (lo, hi): &(Index, Index), loc: Loc) {
-        let kept = value.is_some_and(|value| {
-            let inside =
-                Formula::le(&self.canon(lo), &self.canon(value)).and(Formula::lt(&self.canon(value), &self.canon(hi)));
-            self.proves(&inside)
-        });
-        if !kept {
-            let range = format!("{}..{}", self.show(lo), self.show(hi));
-            self.errors.report(loc, Problem::Promise { name: param.to_string(), range });
-        }
     }
 
     /// Reports a value that may be absent.
@@ -301,19 +295,23 @@ impl Elab<'_> {
     fn record_argument(
         &mut self,
         callee: &Callable,
-        param: &str,
-        fields: &[(String, TensorId)],
+        (param, fields): (&str, &[(String, TensorId)]),
         expr: &Expr,
+        dims: &BTreeMap<DimId, Index>,
         built: &mut Built,
     ) -> Option<()> {
         self.entries_in_range(expr);
         let Some(Base::Record(record)) = self.base_of(expr) else { return None };
         let is_cache = self.items.caches.contains_key(&record.ty);
-        if is_cache && callee.pushes.contains(param) && !self.appends(&record.prefix, self.statement, expr.loc) {
+        let pushes = is_cache && callee.pushes.contains_key(param);
+        if pushes && !self.appends(&record, self.statement, expr.loc) {
             return None;
         }
-        if is_cache && !callee.pushes.contains(param) {
-            self.not_grown(&record.prefix, expr.loc);
+        if is_cache && !pushes && !self.known_entry(&record, expr.loc) {
+            return None;
+        }
+        if pushes {
+            self.pending_call(callee, (param, fields), record.clone(), dims);
         }
         for (suffix, _) in fields {
             let (id, at) = self.field_slice(&record, suffix)?;
@@ -322,16 +320,11 @@ impl Elab<'_> {
         Some(())
     }
 
-    /// Reports a use of a cache after a function has appended to it.
-    pub(crate) fn not_grown(&mut self, prefix: &str, loc: Loc) {
-        if self.pushed.get(prefix).is_some_and(|at| *at > 0) {
-            let what = "reading a cache after a call that appends to it".to_string();
-            self.errors.report(loc, Problem::NotBuilt { what });
-        }
-    }
-
     /// A tensor of a record, with the entry of the list fixed.
     pub(crate) fn field_slice(&self, record: &Record, suffix: &str) -> Option<Slice> {
+        if let Some(id) = self.longer(record).and_then(|longer| longer.fields.get(suffix)) {
+            return Some((*id, vec![None; self.function.tensors[*id].shape.len()]));
+        }
         let id = *self.fields.get(&format!("{}.{suffix}", record.prefix))?;
         let rank = self.function.tensors[id].shape.len();
         let mut at: Vec<Option<Index>> = record.at.iter().cloned().map(Some).collect();
@@ -369,7 +362,7 @@ impl Elab<'_> {
                     (Formula::eq(&self.canon(&at_dims(a, dims)), &self.canon(&at_dims(b, dims))), shown)
                 }
                 Require::NonNegative(p) => {
-                    let shown = show::formula(&callee.heading, &Formula::NonNegative(p.clone()));
+                    let shown = show::formula(&callee.heading, &[], &Formula::NonNegative(p.clone()));
                     (Formula::le(&0.into(), &self.canon(&at_dims(p, dims))), shown)
                 }
             };

@@ -27,28 +27,30 @@ impl Elab<'_> {
             self.errors.report(closure.loc, problem);
             return None;
         }
-        if self.in_closure {
-            self.errors.report(closure.loc, Problem::NotBuilt { what: "a closure inside of a closure".into() });
-            return None;
-        }
         let (mark, facts) = (self.scope.mark(), self.facts.len());
-        for (number, (name, given)) in closure.params.iter().zip(given).enumerate() {
+        let outer = self.params_around.len();
+        for (number, (name, given)) in (outer..).zip(closure.params.iter().zip(given)) {
             if let Some(name) = name {
                 self.give(name, number, given);
             }
         }
-        self.in_closure = true;
-        self.param_ranges = given.iter().map(|(_, range)| range.clone()).collect();
+        let around = std::mem::replace(&mut self.in_closure, true);
+        for (name, (_, range)) in closure.params.iter().zip(given) {
+            let name = name.as_ref().map_or("_", |name| name.text.as_str()).to_string();
+            self.params_around.push((name, range.clone()));
+        }
         let before = std::mem::replace(&mut self.guarded, false);
         let value = self.value(&closure.body);
         self.present(&value, "the result of a closure");
         let body = self.written(&value, &Elem::Type(result), param);
         self.guarded = before;
-        self.in_closure = false;
+        self.in_closure = around;
+        self.params_around.truncate(outer);
         self.scope.leave(mark);
         self.facts.truncate(facts);
         let name_of = |p: &Option<Name>| p.as_ref().map_or_else(|| "_".to_string(), |name| name.text.clone());
-        Some(IrClosure { params: closure.params.iter().map(name_of).collect(), body })
+        let outer = u32::try_from(outer).expect("invariant: few parameters");
+        Some(IrClosure { params: closure.params.iter().map(name_of).collect(), outer, body })
     }
 
     /// Puts a closure's parameter in scope.
@@ -146,7 +148,7 @@ impl Elab<'_> {
     /// The range of a bare index, over dims.
     fn range_of(&self, index: &Index) -> Option<(Index, Index)> {
         if let Some(Atom::Param(number)) = index.as_atom() {
-            return self.param_ranges.get(*number as usize).cloned().flatten();
+            return self.params_around.get(*number as usize).and_then(|(_, range)| range.clone());
         }
         let axis = index.as_axis()?;
         let extent = self.function.axes[axis].extent.clone();

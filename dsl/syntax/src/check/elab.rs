@@ -5,6 +5,7 @@
 //! [`super::compact`].
 
 use super::formula::Formula;
+use super::grown::{Grown, Pending};
 use super::items::{Given, Items, Output};
 use super::prove::{Known, proves};
 use super::scope::{Binding, Scope};
@@ -15,7 +16,7 @@ use proc_macro2::Span;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::entity::Entity;
-use sawmill_ir::graph::{Axis, Const, DimKind, Function, Op, Stmt, Term, TermId};
+use sawmill_ir::graph::{Axis, Const, DimKind, Elem, Function, Op, Stmt, Term, TermId};
 use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
 use std::collections::BTreeMap;
 
@@ -53,6 +54,8 @@ pub(crate) struct Elab<'a> {
     pub(crate) tensors: BTreeMap<TensorId, Facts>,
     /// Tensors of records by dotted name; a push gives a name its new tensor.
     pub(crate) fields: BTreeMap<String, TensorId>,
+    /// Fields of a format that are written over the row: how many of their elements a record holds.
+    pub(crate) row_fields: BTreeMap<TensorId, i64>,
     /// Lengths of caches by prefix.
     pub(crate) lengths: BTreeMap<String, Index>,
     pub(crate) closures: Vec<ClosureUse>,
@@ -60,14 +63,16 @@ pub(crate) struct Elab<'a> {
     pub(crate) guarded: bool,
     /// Inside the body of a closure.
     pub(crate) in_closure: bool,
-    /// Ranges of the parameters of that closure.
-    pub(crate) param_ranges: Vec<Option<(Index, Index)>>,
+    /// Names and ranges of the parameters of the closures around this point, outermost first.
+    pub(crate) params_around: Vec<(String, Option<(Index, Index)>)>,
     /// The axes of the loops around this point.
     pub(crate) loops: Vec<AxisId>,
     /// What a closure from Rust captured.
     pub(crate) captures: Vec<TensorId>,
     /// Caches that have been appended: by this function at 0, by what it calls at the number of the statement.
-    pub(crate) pushed: BTreeMap<String, usize>,
+    pub(crate) grown: BTreeMap<String, Vec<Grown>>,
+    /// Calls of the current statement that append to caches.
+    pub(crate) pending: Vec<Pending>,
     /// The number of the statement.
     pub(crate) statement: usize,
     /// The outputs of the signature.
@@ -92,14 +97,16 @@ impl<'a> Elab<'a> {
             sizes: BTreeMap::new(),
             tensors: BTreeMap::new(),
             fields: BTreeMap::new(),
+            row_fields: BTreeMap::new(),
             lengths: BTreeMap::new(),
             closures: Vec::new(),
             guarded: false,
             in_closure: false,
-            param_ranges: Vec::new(),
+            params_around: Vec::new(),
             loops: Vec::new(),
             captures: Vec::new(),
-            pushed: BTreeMap::new(),
+            grown: BTreeMap::new(),
+            pending: Vec::new(),
             statement: 0,
             outputs: Vec::new(),
             assigned_outputs: BTreeMap::new(),
@@ -230,7 +237,7 @@ impl<'a> Elab<'a> {
 
     /// The text of a size or position.
     pub(crate) fn show(&self, index: &Index) -> String {
-        show::index(&self.function, index)
+        show::index_within(&self.function, &self.params_around, index)
     }
 
     /// Where a read of `tensor` at `subs` is present.
@@ -248,9 +255,11 @@ impl<'a> Elab<'a> {
     }
 
     /// What a name that is a type stands for.
-    pub(crate) fn type_param(&self, name: &str) -> Option<u32> {
+    pub(crate) fn given_type(&self, name: &str) -> Option<Elem> {
         match self.scope.get(name).map(|entry| &entry.binding) {
-            Some(Binding::TypeParam(number)) => Some(*number),
+            Some(Binding::TypeParam(number)) => Some(Elem::Param(*number)),
+            Some(Binding::Elem(elem)) => Some(elem.clone()),
+            None if self.items.formats.contains_key(name) => Some(Elem::Format(name.to_string())),
             _ => None,
         }
     }

@@ -3,12 +3,13 @@
 use super::elab::Elab;
 use super::exact::{compared, exact_binary};
 use super::formula::Formula;
+use super::items::computes_in;
 use super::value::{Ty, Value};
 use crate::ast::{BinaryOp, Expr, ExprKind, Name, UnaryOp};
 use crate::errors::{Loc, Problem};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
-use sawmill_ir::graph::{Const, Op};
+use sawmill_ir::graph::{Const, Elem, Op};
 
 impl Elab<'_> {
     /// Checks a scalar expression.
@@ -198,8 +199,13 @@ impl Elab<'_> {
 
     fn cast(&mut self, e: &Expr, target: &Name, loc: Loc) -> Value {
         let value = self.value(e);
-        if self.type_param(&target.text).is_some() {
-            return self.poison(target.loc(), Problem::NotBuilt { what: "`as` to a type parameter".into() });
+        if let Some(elem @ Elem::Param(number)) = self.given_type(&target.text) {
+            return self.cast_to_param(value, number, computes_in(&self.function, &elem), loc);
+        }
+        if let Some(Elem::Format(name)) = self.given_type(&target.text) {
+            let help = "a format packs whole rows; name a dtype".to_string();
+            let (is, wanted) = ("a packed format".to_string(), "a type to convert to".to_string());
+            return self.poison(target.loc(), Problem::NotA { name, is, wanted, help });
         }
         let Some(dtype) = self.dtype(target) else { return Value::poison(loc) };
         if value.is_poison() {
@@ -217,6 +223,17 @@ impl Elab<'_> {
         let exact = matches!(dtype, DType::I64 | DType::I32 | DType::U32);
         let index = if exact { value.index.clone() } else { None };
         Value { index, ..Value::of(loc, Ty::Of(wide), term).present(value.presence) }
+    }
+
+    /// A value rounded to what a type parameter stands for.
+    fn cast_to_param(&mut self, value: Value, number: u32, wide: DType, loc: Loc) -> Value {
+        if value.is_poison() {
+            return value;
+        }
+        let term =
+            if value.ty == Ty::Of(DType::Bool) { self.indicator(&value, wide) } else { self.as_type(&value, wide) };
+        let term = self.term(Op::RoundParam(number), vec![term], wide);
+        Value::of(loc, Ty::Of(wide), term).present(value.presence)
     }
 
     /// 1 where the condition holds, else 0.

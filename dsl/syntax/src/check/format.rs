@@ -86,12 +86,30 @@ impl Elab<'_> {
         };
         let (elem, shape, values) = (self.element(element)?, self.shape(axes)?, record_values?);
         let records = Index::dim(row).div(&Index::int(i64::from(values)));
+        if let ([size], Some(each)) = (shape.as_slice(), self.part_of_record(&shape, row, values)) {
+            debug_assert!(*size != records, "one element a record is no part");
+            let id = self.input(&name.text, elem, vec![records, Index::int(each)], Input::default());
+            self.row_fields.insert(id, each);
+            return Some(id);
+        }
         if shape.first() != Some(&records) {
             let records = self.show(&records);
             self.errors.report(name.loc(), Problem::FormatLayout { field: name.text.clone(), records });
             return None;
         }
         Some(self.input(&name.text, elem, shape, Input::default()))
+    }
+
+    /// Of a field over the row, `q: u4[K]` or `s: u8[K / 16]`: how many of its elements belong to a record.
+    fn part_of_record(&self, shape: &[Index], row: DimId, values: u32) -> Option<i64> {
+        let [size] = shape else { return None };
+        let each = match size.as_atom()? {
+            Atom::Dim(dim) if *dim == row => 1,
+            Atom::Div(of, by) if **of == Index::dim(row) => by.as_int()?,
+            _ => return None,
+        };
+        let values = i64::from(values);
+        (each > 0 && values % each == 0 && values > each).then(|| values / each)
     }
 
     /// The equation: the closure's body with its position as the axis of the output.

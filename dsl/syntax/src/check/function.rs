@@ -39,7 +39,7 @@ pub(crate) fn check_function(items: &Items, source: &Function, cyclic: bool, err
     function.body = std::mem::take(&mut elab.body);
     let assigned: Option<Vec<_>> =
         outputs.iter().map(|o| elab.assigned_outputs.get(&o.name).and_then(|(id, _)| *id)).collect();
-    let pushes = elab.pushed.keys().cloned().collect();
+    let pushes = elab.pushes();
     let sound = errors.list().len() == known && !source.broken && !cyclic;
     let function = assigned.filter(|_| sound).map(|outputs| {
         function.outputs = outputs;
@@ -85,7 +85,10 @@ impl Elab<'_> {
                 continue;
             };
             let result = self.function.closures[id].result;
+            // What a default defines for itself comes before everything that applies it.
+            let after = std::mem::take(&mut self.body);
             let default = self.closure(closure, &param.name.text, &all[id.index()], result);
+            self.body.extend(after);
             self.function.closures[id].default = default;
         }
         all

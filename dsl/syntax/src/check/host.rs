@@ -130,6 +130,8 @@ fn applied_ranges(module: &Module, function: &Function, id: ClosureId) -> Vec<Op
             let given = param.map(|(id, _)| applied_ranges(module, callee, id)).unwrap_or_default();
             let given: Vec<Option<Index>> =
                 given.into_iter().map(|size| Some(in_caller(callee, dims, &size?))).collect();
+            // Positions count from the outermost closure; of what those around are given nothing is known here.
+            let given: Vec<Option<Index>> = std::iter::repeat_n(None, closure.outer as usize).chain(given).collect();
             for applied in reachable(function, closure.body) {
                 inside.insert(applied);
                 ranges.site(function, applied, id, &given);

@@ -8,6 +8,8 @@ use crate::ast::{File, ItemKind, Name, Range};
 use crate::errors::Diagnostics;
 use crate::parse::ExportNotes;
 use sawmill_ir::dtype::DType;
+use sawmill_ir::index::Index;
+use std::collections::BTreeMap;
 
 /// Takes an exported item and the types it names into the tables.
 pub fn check_imported(file: &File, notes: &ExportNotes, items: &mut Items, errors: &mut Diagnostics) {
@@ -23,11 +25,15 @@ pub fn check_imported(file: &File, notes: &ExportNotes, items: &mut Items, error
                 let mut elab = Elab::new(items, errors);
                 let (params, outputs) = elab.signature(signature);
                 let given: Vec<Vec<Given>> = notes.given.iter().map(|of_one| elab.given_as_written(of_one)).collect();
+                let mut pushes = BTreeMap::new();
+                for (cache, count) in &notes.pushes {
+                    pushes.insert(cache.clone(), count.as_ref().and_then(|count| elab.size(count)));
+                }
                 let mut heading = elab.function;
                 for (id, given) in heading.closures.keys().zip(&given) {
                     heading.closures[id].params = given.iter().map(|(dtype, _)| *dtype).collect();
                 }
-                let callable = Callable { heading, params, outputs, given, pushes: notes.pushes.clone() };
+                let callable = Callable { heading, params, outputs, given, pushes };
                 items.functions.insert(signature.name.text.clone(), callable);
             }
             ItemKind::Format(format) => {
@@ -59,6 +65,10 @@ pub fn export_notes(callable: &Callable) -> String {
     };
     let of_one = |given: &Vec<Given>| format!("[{}]", given.iter().map(one).collect::<Vec<_>>().join(", "));
     let given = callable.given.iter().map(of_one).collect::<Vec<_>>().join(", ");
-    let pushes = callable.pushes.iter().cloned().collect::<Vec<_>>().join(", ");
+    let push = |(cache, count): (&String, &Option<Index>)| match count {
+        Some(count) => format!("{cache} in 0..{}", show::index(heading, count)),
+        None => cache.clone(),
+    };
+    let pushes = callable.pushes.iter().map(push).collect::<Vec<_>>().join(", ");
     format!("given [{given}] pushes [{pushes}]")
 }

@@ -33,8 +33,9 @@ pub struct Callable {
     pub outputs: Vec<Output>,
     /// Of each closure parameter: type and range of what it is applied to.
     pub given: Vec<Vec<Given>>,
-    /// Cache parameters that the function, or what it calls, appends to.
-    pub pushes: BTreeSet<String>,
+    /// Cache parameters that the function, or what it calls, appends to, each with the number of positions where a caller can
+    /// know it.
+    pub pushes: BTreeMap<String, Option<Index>>,
 }
 
 /// A parameter.
@@ -77,11 +78,13 @@ pub struct Output {
     pub elem: Elem,
     /// Its sizes.
     pub shape: Vec<Index>,
+    /// The half-open range that its integers lie in.
+    pub promise: Option<(Index, Index)>,
 }
 
 impl Callable {
-    /// Whether some dim has no default and follows from no required argument and no equation.
-    pub fn has_free_dims(&self) -> bool {
+    /// The first dim that has no default and follows from no required argument and no equation.
+    pub fn free_dim(&self) -> Option<&str> {
         let mut bound: BTreeSet<DimId> = BTreeSet::new();
         for (id, dim) in self.heading.dims.iter() {
             if matches!(dim.kind, DimKind::Const(Some(_))) {
@@ -101,7 +104,7 @@ impl Callable {
             }
         }
         self.bound_by_equations(&mut bound);
-        self.heading.dims.keys().any(|dim| !bound.contains(&dim))
+        self.heading.dims.iter().find(|(id, _)| !bound.contains(id)).map(|(_, dim)| dim.name.as_str())
     }
 
     fn bound_by_equations(&self, bound: &mut BTreeSet<DimId>) {

@@ -54,8 +54,11 @@ impl Elab<'_> {
         self.loops.pop();
         let body = std::mem::replace(&mut self.body, outer);
         let next: Vec<Option<TensorId>> = carried.iter().map(|carry| self.next(carry)).collect();
+        let collected = self.collected_since(mark, axis);
         self.scope.leave(mark);
+        collected.into_iter().for_each(|entry| self.scope.keep(entry));
         self.facts.truncate(facts);
+        self.entries_forgotten(axis);
         self.finish(axis, &carried, &next, body);
     }
 
@@ -121,6 +124,11 @@ impl Elab<'_> {
             let tensor = &self.function.tensors[id];
             let elem = Elem::Type(computes_in(&self.function, &tensor.elem));
             let plain = self.tensors.get(&id).is_none_or(|facts| facts.presence == Formula::True);
+            let open = vec![None; tensor.shape.len()];
+            if !self.own_step(id, &open, carry.init.loc) {
+                return None;
+            }
+            let tensor = &self.function.tensors[id];
             if plain && *ty.as_ref().unwrap_or(&elem) == tensor.elem {
                 return Some(id);
             }

@@ -7,6 +7,7 @@ mod bind;
 mod builtin;
 mod call;
 mod closure;
+mod collect;
 mod compact;
 mod elab;
 mod exact;
@@ -14,6 +15,7 @@ mod expr;
 mod format;
 mod formula;
 mod function;
+mod grown;
 mod host;
 mod imported;
 mod infer;
@@ -22,6 +24,7 @@ mod loops;
 mod numbers;
 mod order;
 mod partial;
+mod promise;
 mod prove;
 mod push;
 mod read;
@@ -88,7 +91,11 @@ pub fn check_file(file: &File, imported: Items) -> (Block, Diagnostics) {
             ItemKind::Extern(signature) => {
                 errors.report(signature.name.loc(), Problem::NotBuilt { what: "`extern`".into() });
             }
-            ItemKind::Use(_) => {}
+            ItemKind::Use(imports) => {
+                for import in imports {
+                    distinct(&import.name, &mut names, &mut errors);
+                }
+            }
         }
     }
     block.unsound = unsound_records(&block.items, file, &mut errors);

@@ -2,12 +2,14 @@
 
 use super::elab::{Elab, Facts};
 use super::formula::Formula;
+use super::grown::Longer;
 use super::read::Base;
 use super::scope::Record;
 use crate::ast::{Expr, Place, Push};
 use crate::errors::{Loc, Problem};
-use sawmill_ir::graph::{Input, Tensor, TensorKind};
+use sawmill_ir::graph::{Tensor, TensorKind};
 use sawmill_ir::index::{Index, TensorId};
+use std::collections::BTreeMap;
 
 impl Elab<'_> {
     /// `push kv[s in 0..S] { k[h, s, c] = .., v[h, s, c] = .. }`
@@ -19,26 +21,28 @@ impl Elab<'_> {
             None => self.inferred(&push.index, &bodies).map(|size| (Index::int(0), size)),
         };
         let Some((_, count)) = range else { return };
-        let mut grown = Vec::new();
+        let mut fields = BTreeMap::new();
         for (place, value) in &push.fields {
-            grown.extend(self.appended(&record, push, place, value, &count));
+            fields.extend(self.appended(&record, push, place, value, &count));
         }
         let items = self.items;
-        let fields = items.caches.get(&record.ty).map(|cache| cache.fields.as_slice()).unwrap_or_default();
-        for field in fields {
+        let declared = items.caches.get(&record.ty).map(|cache| cache.fields.as_slice()).unwrap_or_default();
+        for field in declared {
             if push.fields.iter().all(|(place, _)| place.name.text != field.name.text) {
                 let problem = Problem::PushField { cache: record.prefix.clone(), field: field.name.text.clone() };
                 self.errors.report(Loc::at(push.span), problem);
             }
         }
-        self.fields.extend(grown);
-        if let Some(length) = self.lengths.get_mut(&record.prefix) {
-            *length = length.add(&count);
+        let Some(length) = self.lengths.get(&record.prefix).map(|length| length.add(&count)) else { return };
+        let known = self.grown.get_mut(&record.prefix);
+        if let Some(grown) = known.and_then(|known| known.iter_mut().find(|grown| grown.at == record.at)) {
+            grown.now = Some(Longer { fields, length });
         }
     }
 
     fn pushed_cache(&mut self, push: &Push) -> Option<Record> {
         let loc = push.cache.loc;
+        self.entries_in_range(&push.cache);
         let record = match self.base_of(&push.cache) {
             Some(Base::Record(record)) if self.items.caches.contains_key(&record.ty) => record,
             Some(_) => {
@@ -50,22 +54,12 @@ impl Elab<'_> {
                 return None;
             }
         };
-        if !record.at.is_empty() || record.len.is_some() || !self.loops.is_empty() {
-            let what = "`push` to an entry of a list, or in a loop,".to_string();
-            self.errors.report(loc, Problem::NotBuilt { what });
+        if record.len.is_some() {
+            let wanted = format!("one cache: `{}[l][s in ..]`", record.prefix);
+            self.errors.report(loc, Problem::ArgumentSort { name: "push".into(), wanted });
             return None;
         }
-        self.appends(&record.prefix, 0, loc).then_some(record)
-    }
-
-    /// Notes that a cache is appended in statement `at` (0: by this function itself); false if it was before.
-    pub(crate) fn appends(&mut self, prefix: &str, at: usize, loc: Loc) -> bool {
-        let first = self.pushed.insert(prefix.to_string(), at);
-        let once = first.is_none_or(|first| first == at && at > 0);
-        if !once {
-            self.errors.report(loc, Problem::PushedTwice { cache: prefix.to_string() });
-        }
-        once
+        self.appends(&record, 0, loc).then_some(record)
     }
 
     fn appended(
@@ -77,7 +71,7 @@ impl Elab<'_> {
         count: &Index,
     ) -> Option<(String, TensorId)> {
         let dotted = format!("{}.{}", record.prefix, place.name.text);
-        let Some(base) = self.fields.get(&dotted).copied() else {
+        let Some((base, dim)) = self.slab(record, &place.name.text) else {
             let problem = Problem::NoMember {
                 of: format!("`{}`", record.ty),
                 name: place.name.text.clone(),
@@ -86,8 +80,8 @@ impl Elab<'_> {
             self.errors.report(place.name.loc(), problem);
             return None;
         };
-        let Tensor { elem, mut shape, .. } = self.function.tensors[base].clone();
-        let dim = self.grows(base)?;
+        let Tensor { elem, shape, .. } = self.function.tensors[base].clone();
+        let mut shape = shape[record.at.len()..].to_vec();
         let indices = place.indices.clone().unwrap_or_default();
         if indices.len() != shape.len() {
             let problem = Problem::Rank { name: dotted, wanted: shape.len(), found: indices.len() };
@@ -117,16 +111,9 @@ impl Elab<'_> {
             return None;
         }
         shape[dim as usize] = shape[dim as usize].add(count);
-        let kind = TensorKind::Append { base, at: Vec::new(), dim, axes, value: term };
-        let id = self.define(Tensor { name: dotted.clone(), elem, shape, kind });
+        let kind = TensorKind::Append { base, at: record.at.clone(), dim, axes, value: term };
+        let id = self.define(Tensor { name: dotted, elem, shape, kind });
         self.tensors.insert(id, Facts { presence: Formula::True, axes: Vec::new(), exact: None, bounds: None });
-        Some((dotted, id))
-    }
-
-    fn grows(&self, base: TensorId) -> Option<u32> {
-        match &self.function.tensors[base].kind {
-            TensorKind::Input(Input { grows, .. }) => *grows,
-            _ => None,
-        }
+        Some((place.name.text.clone(), id))
     }
 }

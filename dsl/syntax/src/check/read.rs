@@ -60,7 +60,11 @@ impl Elab<'_> {
 
     fn member(&self, record: &Record, name: &str) -> Option<Base> {
         if name == "len" && self.items.caches.contains_key(&record.ty) {
-            return self.lengths.get(&record.prefix).cloned().map(Base::Length);
+            let longer = self.longer(record).map(|longer| &longer.length);
+            return longer.or_else(|| self.lengths.get(&record.prefix)).cloned().map(Base::Length);
+        }
+        if let Some(id) = self.longer(record).and_then(|longer| longer.fields.get(name)) {
+            return Some(Base::Tensor { id: *id, lead: Vec::new() });
         }
         let prefix = format!("{}.{name}", record.prefix);
         if let Some(id) = self.fields.get(&prefix) {
@@ -206,12 +210,18 @@ impl Elab<'_> {
                 let fixed = lead.len();
                 let (name, rank) =
                     (self.function.tensors[id].name.clone(), self.function.tensors[id].shape.len() - fixed);
+                let each = self.row_fields.get(&id).copied();
+                let rank = if each.is_some() { 1 } else { rank };
                 if subs.len() != rank {
                     return self.poison(expr.loc, Problem::Rank { name, wanted: rank, found: subs.len() });
                 }
                 match self.subscripts(subs) {
                     Some(at) => lead.extend(at),
                     None => return Value::poison(expr.loc),
+                }
+                if let (Some(each), [at]) = (each, lead.as_slice()) {
+                    let each = Index::int(each);
+                    lead = vec![at.div(&each), at.rem(&each)];
                 }
                 self.element_at(id, &lead, fixed, expr.loc)
             }
@@ -286,7 +296,7 @@ impl Elab<'_> {
         match &expr.kind {
             ExprKind::Member(inner, _) => {
                 if let Some(Base::Record(record)) = self.base_of(inner) {
-                    self.not_grown(&record.prefix, expr.loc);
+                    self.known_entry(&record, expr.loc);
                 }
                 self.entries_in_range(inner);
             }
@@ -343,6 +353,10 @@ impl Elab<'_> {
         let tensor = &self.function.tensors[id];
         let (name, shape) = (tensor.name.clone(), tensor.shape.clone());
         let dtype = computes_in(&self.function, &tensor.elem);
+        let at: Vec<Option<Index>> = subs.iter().cloned().map(Some).collect();
+        if !self.own_step(id, &at, loc) {
+            return Value::poison(loc);
+        }
         let mut guard = Formula::True;
         for (at, size) in subs.iter().zip(&shape).skip(fixed) {
             let inside = Formula::within(&self.canon(at), &self.canon(size));
@@ -375,7 +389,7 @@ impl Elab<'_> {
         } else if !self.proves(&high) {
             match &high {
                 Formula::False => format!("{} < {}", self.show(at), self.show(size)),
-                other => show::formula(&self.function, other),
+                other => show::formula(&self.function, &self.params_around, other),
             }
         } else {
             return true;

@@ -123,6 +123,16 @@ impl Scope {
         self.entries.truncate(mark);
     }
 
+    /// The entries since `mark`.
+    pub(crate) fn since(&self, mark: usize) -> impl Iterator<Item = &Entry> {
+        self.entries[mark..].iter()
+    }
+
+    /// Adds an entry of a scope that was left.
+    pub(crate) fn keep(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
     /// All names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.name.as_str())

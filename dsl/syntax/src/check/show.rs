@@ -4,8 +4,16 @@ use super::formula::Formula;
 use sawmill_ir::graph::Function;
 use sawmill_ir::index::{Atom, Index};
 
-/// The text of an integer expression.
+/// Names and ranges of the parameters of closures, outermost first.
+type Around = [(String, Option<(Index, Index)>)];
+
+/// The text of an integer expression that stands in no closure.
 pub(crate) fn index(function: &Function, value: &Index) -> String {
+    index_within(function, &[], value)
+}
+
+/// The text of an integer expression inside of closures with these parameters.
+pub(crate) fn index_within(function: &Function, params: &Around, value: &Index) -> String {
     let mut text = String::new();
     let mut terms: Vec<(&[Atom], i64)> = value.terms().collect();
     terms.sort_by_key(|(monomial, coefficient)| (monomial.is_empty(), *coefficient < 0));
@@ -18,7 +26,7 @@ pub(crate) fn index(function: &Function, value: &Index) -> String {
         };
         text.push_str(sign);
         let size = coefficient.unsigned_abs();
-        let factors: Vec<String> = monomial.iter().map(|a| atom(function, a)).collect();
+        let factors: Vec<String> = monomial.iter().map(|a| atom(function, params, a)).collect();
         if factors.is_empty() || size != 1 {
             text.push_str(&size.to_string());
             if !factors.is_empty() {
@@ -30,32 +38,34 @@ pub(crate) fn index(function: &Function, value: &Index) -> String {
     if text.is_empty() { "0".into() } else { text }
 }
 
-fn grouped(function: &Function, value: &Index) -> String {
-    let text = index(function, value);
+fn grouped(function: &Function, params: &Around, value: &Index) -> String {
+    let text = index_within(function, params, value);
     if text.contains(' ') { format!("({text})") } else { text }
 }
 
-fn atom(function: &Function, value: &Atom) -> String {
-    let pair = |a: &Index, b: &Index| (index(function, a), index(function, b));
+fn atom(function: &Function, params: &Around, value: &Atom) -> String {
+    let pair = |a: &Index, b: &Index| (index_within(function, params, a), index_within(function, params, b));
     match value {
         Atom::Dim(dim) => function.dims.get(*dim).map_or_else(|| dim.to_string(), |d| d.name.clone()),
         Atom::Axis(axis) => function.axes.get(*axis).map_or_else(|| "i".into(), |a| a.name.clone()),
-        Atom::Param(number) => format!("argument {number}"),
-        Atom::Div(a, b) => format!("{} / {}", grouped(function, a), grouped(function, b)),
-        Atom::Rem(a, b) => format!("{} % {}", grouped(function, a), grouped(function, b)),
+        Atom::Param(number) => {
+            params.get(*number as usize).map_or_else(|| format!("argument {number}"), |(name, _)| name.clone())
+        }
+        Atom::Div(a, b) => format!("{} / {}", grouped(function, params, a), grouped(function, params, b)),
+        Atom::Rem(a, b) => format!("{} % {}", grouped(function, params, a), grouped(function, params, b)),
         Atom::Min(a, b) => format!("min({}, {})", pair(a, b).0, pair(a, b).1),
         Atom::Max(a, b) => format!("max({}, {})", pair(a, b).0, pair(a, b).1),
-        Atom::BitLength(a) => format!("bit_length({})", index(function, a)),
+        Atom::BitLength(a) => format!("bit_length({})", index_within(function, params, a)),
         Atom::Read(tensor, subs) => {
             let name = function.tensors.get(*tensor).map_or_else(|| tensor.to_string(), |t| t.name.clone());
-            let subs: Vec<String> = subs.iter().map(|s| index(function, s)).collect();
+            let subs: Vec<String> = subs.iter().map(|s| index_within(function, params, s)).collect();
             if subs.is_empty() { name } else { format!("{name}[{}]", subs.join(", ")) }
         }
     }
 }
 
-/// The text of a condition.
-pub(crate) fn formula(function: &Function, value: &Formula) -> String {
+/// The text of a condition inside of closures with these parameters.
+pub(crate) fn formula(function: &Function, params: &Around, value: &Formula) -> String {
     match value {
         Formula::True => "true".into(),
         Formula::False => "false".into(),
@@ -70,10 +80,10 @@ pub(crate) fn formula(function: &Function, value: &Formula) -> String {
                     right = right.add(&product.scale(-coefficient))
                 }
             }
-            format!("{} >= {}", index(function, &left), index(function, &right))
+            format!("{} >= {}", index_within(function, params, &left), index_within(function, params, &right))
         }
         Formula::Opaque { name, holds, .. } => format!("{}{name}", if *holds { "" } else { "!" }),
-        Formula::And(parts) => parts.iter().map(|p| formula(function, p)).collect::<Vec<_>>().join(" && "),
-        Formula::Or(parts) => parts.iter().map(|p| formula(function, p)).collect::<Vec<_>>().join(" || "),
+        Formula::And(parts) => parts.iter().map(|p| formula(function, params, p)).collect::<Vec<_>>().join(" && "),
+        Formula::Or(parts) => parts.iter().map(|p| formula(function, params, p)).collect::<Vec<_>>().join(" || "),
     }
 }

@@ -274,13 +274,11 @@ impl Elab<'_> {
         }
         self.scope.add(&output.name, Role::Output, Binding::Open);
         let Type::Tensor { element, axes, promise } = &output.ty else {
-            self.errors.report(output.name.loc(), Problem::NotBuilt { what: "a struct as an output".into() });
+            self.errors.report(output.name.loc(), Problem::OutputSort { name: output.name.text.clone() });
             return None;
         };
-        if promise.is_some() {
-            self.errors.report(output.name.loc(), Problem::NotBuilt { what: "a promise on an output".into() });
-        }
-        Some(Output { name: output.name.text.clone(), elem: self.element(element)?, shape: self.shape(axes)? })
+        let promise = self.promised(promise.as_deref());
+        Some(Output { name: output.name.text.clone(), elem: self.element(element)?, shape: self.shape(axes)?, promise })
     }
 
     /// The element type called `name`: a dtype, a type parameter or a format.

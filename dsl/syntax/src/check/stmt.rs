@@ -11,8 +11,7 @@ use crate::ast::{BinaryOp, Bind, Expr, ExprKind, Index as BoundIndex, Name, Plac
 use crate::errors::{Diagnostic, Loc, Problem};
 use proc_macro2::Span;
 use sawmill_ir::dtype::DType;
-use sawmill_ir::elem::ReduceOp;
-use sawmill_ir::graph::{Elem, Op, Stmt as IrStmt, Tensor, TensorKind};
+use sawmill_ir::graph::{Elem, Stmt as IrStmt, Tensor, TensorKind};
 use sawmill_ir::index::{AxisId, Index, TensorId};
 
 /// What an equation defines.
@@ -35,12 +34,13 @@ impl Elab<'_> {
                 Stmt::Loop(stmt) => self.looped(stmt),
                 Stmt::Push(push) => self.push(push),
             }
+            self.statement_over();
         }
     }
 
     fn equation(&mut self, bind: &Bind, shared: &[BoundIndex], ty: Option<&Name>, value: &Expr, assign: bool) {
         match bind {
-            Bind::Ignore(_) => {}
+            Bind::Ignore(span) => self.ignored(*span, value),
             Bind::Place(place) => self.place(place, shared, ty, value, assign),
             Bind::Tuple { parts, shared: more, loc } => {
                 let shared: Vec<BoundIndex> = more.iter().flatten().chain(shared).cloned().collect();
@@ -54,6 +54,14 @@ impl Elab<'_> {
                     self.equation(part, &shared, ty, &Expr { loc: value.loc, kind }, assign);
                 }
             }
+        }
+    }
+
+    /// What is ignored is checked, and what it appends to caches is appended.
+    fn ignored(&mut self, span: Span, value: &Expr) {
+        let name = Name { text: "_".into(), span };
+        if let Some((indices, value)) = self.opened(&name, Vec::new(), false, value) {
+            self.elements("ignored", &Target::Let(None), &indices, &value, &[]);
         }
     }
 
@@ -121,7 +129,7 @@ impl Elab<'_> {
             self.poison_name(&place.name, assign);
             return;
         };
-        if self.collects(&indices) {
+        if self.collects(&place.name, &indices, assign).is_none() {
             self.poison_name(&place.name, assign);
             return;
         }
@@ -200,11 +208,6 @@ impl Elab<'_> {
             self.errors.push(Diagnostic::new(name.loc(), problem).with_note(first, "the first assignment"));
             return None;
         }
-        if !self.loops.is_empty() {
-            let what = "an output written inside of a loop".to_string();
-            self.errors.report(name.loc(), Problem::NotBuilt { what });
-            return None;
-        }
         let output = self.outputs.iter().find(|output| output.name == name.text)?;
         Some(Target::Known(output.elem.clone(), output.shape.clone()))
     }
@@ -271,21 +274,6 @@ impl Elab<'_> {
         Some((indices, with_axes(value, &fresh)))
     }
 
-    /// Reports an equation over the steps of a loop.
-    fn collects(&mut self, indices: &[BoundIndex]) -> bool {
-        for index in indices {
-            let bound = self.scope.get(&index.name.text).map(|entry| &entry.binding);
-            if let Some(Binding::Exact(at)) = bound
-                && at.axes().iter().any(|axis| self.loops.contains(axis))
-            {
-                let what = "a tensor over the steps of a loop".to_string();
-                self.errors.report(index.name.loc(), Problem::NotBuilt { what });
-                return true;
-            }
-        }
-        false
-    }
-
     /// Defines a tensor element by element. `more` holds further expressions whose uses tell the ranges of indices.
     pub(crate) fn elements(
         &mut self,
@@ -305,11 +293,17 @@ impl Elab<'_> {
         let mut bound = Vec::new();
         for (at, index) in indices.iter().enumerate() {
             let size = sizes.and_then(|sizes| sizes.get(at));
-            bound.push(self.bind_index(index, size, &bodies).filter(|b| self.starts_at_zero(index, b, size)));
+            let of_loop = self.bound_by_loop(index);
+            let one = if of_loop.is_some() { of_loop } else { self.bind_index(index, size, &bodies) };
+            bound.push(one.filter(|b| self.starts_at_zero(index, b, size)));
         }
         let value = self.value(value);
-        if matches!(target, Target::Known(..)) {
+        let axes: Vec<AxisId> = bound.iter().flatten().map(|b| b.axis).collect();
+        if matches!(target, Target::Known(..)) || self.is_collected(&axes) {
             self.present(&value, &format!("`{name}`"));
+        }
+        if matches!(target, Target::Known(..)) {
+            self.output_keeps_promise(name, &value);
         }
         self.scope.leave(mark);
         let bound: Option<Vec<Bound>> = bound.into_iter().collect();
@@ -348,10 +342,11 @@ impl Elab<'_> {
         let axes: Vec<AxisId> = bound.iter().map(|b| b.axis).collect();
         let shape = bound.iter().map(|b| b.extent.clone()).collect();
         let facts = Facts {
-            presence: value.presence.clone(),
+            presence: if self.is_collected(&axes) { Formula::True } else { value.presence.clone() },
             axes: axes.clone(),
-            exact: if value.presence == Formula::True { value.index.clone() } else { None },
-            bounds: self.argument_bounds(term),
+            // What is collected outlives the tensors of the step that its value may read.
+            exact: value.index.clone().filter(|_| value.presence == Formula::True && !self.is_collected(&axes)),
+            bounds: self.promise_of(name, target).or_else(|| self.derived_bounds(term)),
         };
         let kind = TensorKind::Def { axes, value: term, rounded };
         let id = self.define(Tensor { name: name.to_string(), elem, shape, kind });
@@ -370,17 +365,6 @@ impl Elab<'_> {
         match value.ty {
             Ty::Of(dtype) => dtype,
             Ty::Weak | Ty::Poison => DType::I64,
-        }
-    }
-
-    /// Positions found by `argmax` and `argmin` lie on the axis.
-    fn argument_bounds(&self, term: sawmill_ir::graph::TermId) -> Option<(Index, Index)> {
-        match &self.function.terms[term].op {
-            Op::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axes, .. } => {
-                let extent = self.function.axes[axes[0]].extent.clone();
-                extent.axes().is_empty().then(|| (Index::int(0), extent))
-            }
-            _ => None,
         }
     }
 

@@ -9,6 +9,16 @@ macro_rules! problems {
         pub enum Problem { $($(#[$doc])* $name $({ $($field: $ty),* })?,)* }
 
         impl Problem {
+            /// The names of all kinds, in the order of the catalogue.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// The name of the kind.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(Problem::$name { .. } => stringify!($name),)*
+                }
+            }
+
             /// What is wrong, in one sentence.
             pub fn message(&self) -> String {
                 match self {
@@ -91,10 +101,15 @@ problems! {
     AcrossKinds { target: String, found: String } => "`{found}` is written to `{target}`", "convert it: `(e) as {target}`";
     /// A value that may be absent where one is needed.
     MayBeAbsent { what: String } => "{what} must have a value everywhere, and this can be absent", "give a default: `e where c else 0.0`, or `(e) or 0.0`";
+    /// An output that is no tensor.
+    OutputSort { name: String } => "the output `{name}` is no tensor: structs, caches and lists are given, not made",
+        "name one output for each tensor: `-> (up: f32[F, D], down: f32[D, F])`";
     /// An output that no statement assigns.
     Unassigned { output: String } => "the output `{output}` is never assigned", "write `{output}[..] = e;`";
     /// An output assigned twice.
     AssignedTwice { output: String } => "the output `{output}` is assigned twice", "piecewise definitions are one equation: `if c {{ a }} else {{ b }}`, or `a or b`";
+    /// An output, or a tensor that a loop collects, written in the steps of a loop whose index it lacks.
+    OncePerStep { name: String, index: String } => "`{name}` would be written in every step of the loop over `{index}`", "give it the loop's index, one part for each step: `{name}[{index}, ..] = e;`; or carry it";
     /// A carry that the body does not assign.
     CarryUnassigned { carry: String } => "the carry `{carry}` is never assigned in the loop", "write `{carry} = e;` in the body, or drop the carry";
     /// An assignment to what is no output or carry.
@@ -139,6 +154,8 @@ problems! {
     NoMember { of: String, name: String, help: String } => "{of} has no `{name}`", "{help}";
     /// A cache appended twice.
     PushedTwice { cache: String } => "`{cache}` is appended twice", "one `push` per cache and call: append all positions at once";
+    /// A cache appended in a loop, in every step the same one.
+    PushedInLoop { cache: String, index: String } => "`{cache}` would be appended in every step of the loop over `{index}`", "append to one entry of a list in each step, `push {cache}[{index}][s in 0..S] {{ .. }}`, or after the loop";
     /// A field that a push does not give.
     PushField { cache: String, field: String } => "the push to `{cache}` gives no `{field}`", "every field grows: add `{field}[..] = ..`";
     /// A value that is no constant.
@@ -146,5 +163,5 @@ problems! {
     /// A default that is not allowed.
     BadDefault { why: String } => "{why}", "a default may use dims and earlier scalar parameters";
     /// A format whose fields are laid out otherwise than in records.
-    FormatLayout { field: String, records: String } => "the first axis of the field `{field}` does not count records", "write `[{records}, ..]`: a record holds one step of every field";
+    FormatLayout { field: String, records: String } => "the first axis of the field `{field}` does not count records", "write `[{records}, ..]`: a record holds one step of every field; or one axis over the row, as `u4[K]`, of which it holds its part";
 }

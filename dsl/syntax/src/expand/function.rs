@@ -145,8 +145,8 @@ impl Context<'_> {
     }
 
     fn plain(&self, item: &Item, signature: &Signature, names: &Names) -> TokenStream {
-        if self.has_free_dims(signature) {
-            return TokenStream::new();
+        if let Some(dim) = self.free_dim(signature) {
+            return self.no_plain(item, signature, names, dim);
         }
         let vis = visibility(item);
         let shown = format!("```text\n{}\n```", print::signature(signature));
@@ -167,9 +167,37 @@ impl Context<'_> {
     }
 
     /// A dim without default that no required argument determines.
-    fn has_free_dims(&self, signature: &Signature) -> bool {
-        let Some(callable) = self.block.items.functions.get(&signature.name.text) else { return false };
-        callable.has_free_dims()
+    fn free_dim(&self, signature: &Signature) -> Option<&str> {
+        self.block.items.functions.get(&signature.name.text)?.free_dim()
+    }
+
+    /// Of a function with a free dim: a plain call that no argument satisfies, so that the Rust compiler says how to call it.
+    fn no_plain(&self, item: &Item, signature: &Signature, names: &Names, dim: &str) -> TokenStream {
+        let mut given = required(signature);
+        if given.next().is_none() {
+            return TokenStream::new();
+        }
+        let rest = given.map(|param| {
+            let (name, ty) = (ident(&param.name), self.rust_type(param, signature));
+            quote!(#name: #ty)
+        });
+        let (vis, returned, function) = (visibility(item), returned(signature), &names.function);
+        let module = format_ident!("__sawmill_open_{}", signature.name.text, span = Span::call_site());
+        let dim = Ident::new(dim, signature.name.span);
+        quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, reason = "it bears the name of a dim, for a message")]
+            #vis mod #module {
+                pub struct #dim;
+            }
+            #[doc(hidden)]
+            #[allow(non_snake_case, dead_code, unused_variables, clippy::too_many_arguments, reason = "it is never called")]
+            #vis fn #function<'a>(
+                first: impl ::sawmill::Determines<#module::#dim>, #(#rest),*
+            ) -> ::core::result::Result<#returned, ::sawmill::Error> {
+                match first.never() {}
+            }
+        }
     }
 
     /// Rust parameters of the required parameters.
@@ -213,7 +241,7 @@ impl Context<'_> {
 
     fn rust_type(&self, param: &Param, signature: &Signature) -> TokenStream {
         match &param.ty {
-            ParamType::Closure(_) => quote!(impl ::core::convert::Into<::sawmill::Closure<'a>>),
+            ParamType::Closure(_) => quote!(impl ::sawmill::IntoClosure<'a>),
             ParamType::Value(Type::Tensor { element, axes, .. }) => {
                 let (kind, rank) = (kind_of(element, signature), axes.len());
                 quote!(impl ::sawmill::Arg<'a, ::sawmill::kind::#kind, #rank>)
@@ -235,7 +263,7 @@ impl Context<'_> {
     fn optional(&self, param: &Param) -> TokenStream {
         let (name, text) = (ident(&param.name), &param.name.text);
         let value = match &param.ty {
-            ParamType::Closure(_) => quote!(impl ::core::convert::Into<::sawmill::Closure<'a>>),
+            ParamType::Closure(_) => quote!(impl ::sawmill::IntoClosure<'a>),
             ParamType::Value(Type::Tensor { element, axes, .. }) => {
                 let kind = self.known_kind(element);
                 let rank = axes.len();

@@ -1,8 +1,8 @@
-//! The tokens that an export carries: items, then `given [[i64 in 0..S, f32], ..] pushes [kv]`.
+//! The tokens that an export carries: items, then `given [[i64 in 0..S, f32], ..] pushes [kv in 0..S]`.
 
 use super::tokens::{commas, group, name, take_word};
 use super::{ExportNotes, Parser};
-use crate::ast::{File, Name, Range};
+use crate::ast::{Expr, File, Name, Range};
 use crate::errors::Outcome;
 use syn::Token;
 use syn::parse::ParseStream;
@@ -18,13 +18,22 @@ impl Parser {
                 notes.given = commas(&content, "`,`", |c| self.given(c))?;
             } else if take_word(input, "pushes")?.is_some() {
                 let (content, _) = group(input, '[', "")?;
-                let caches = commas(&content, "`,`", |c| name(c, "a parameter"))?;
-                notes.pushes = caches.into_iter().map(|cache| cache.text).collect();
+                notes.pushes = commas(&content, "`,`", |c| self.pushes(c))?.into_iter().collect();
             } else {
                 items.push(self.item(input)?);
             }
         }
         Ok((File { items }, notes))
+    }
+
+    /// A cache, and `in 0..n` where the number of positions appended to it is known.
+    fn pushes(&mut self, input: ParseStream<'_>) -> Outcome<(String, Option<Expr>)> {
+        let cache = name(input, "a parameter")?;
+        if !input.peek(Token![in]) {
+            return Ok((cache.text, None));
+        }
+        input.parse::<Token![in]>()?;
+        Ok((cache.text, Some(self.range(input)?.hi)))
     }
 
     fn given(&mut self, input: ParseStream<'_>) -> Outcome<Vec<(Name, Option<Range>)>> {

@@ -11,10 +11,10 @@ mod item;
 mod stmt;
 mod tokens;
 
-use crate::ast::{File, HostClosure, Name, Range};
+use crate::ast::{Expr, File, HostClosure, Name, Range};
 use crate::errors::{Diagnostics, Outcome};
 use proc_macro2::TokenStream;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use syn::parse::{ParseStream, Parser as _};
 
 /// The state of one parse.
@@ -48,8 +48,8 @@ pub fn parse_closure(tokens: TokenStream) -> (Option<HostClosure>, Diagnostics) 
 pub struct ExportNotes {
     /// Per closure parameter: dtype and range of each of the closure's own parameters.
     pub given: Vec<Vec<(Name, Option<Range>)>>,
-    /// The cache parameters that the function appends to.
-    pub pushes: BTreeSet<String>,
+    /// The cache parameters that the function appends to, each with the number of positions if it is known.
+    pub pushes: BTreeMap<String, Option<Expr>>,
 }
 
 /// Parses what the hidden macro of an export carries: the item after the types it names, and what a function's closures

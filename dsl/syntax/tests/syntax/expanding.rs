@@ -36,8 +36,12 @@ fn a_function_becomes_a_function_a_type_and_a_call() {
 
 #[test]
 fn a_dim_that_nothing_determines_leaves_no_plain_call() {
-    let items = items(expanded("fn f<N, const K>(x: f32[N]) -> y: f32[K] { y[k] = 1.0 * k; }"));
-    assert_eq!(functions(&items), Vec::<String>::new());
+    let tokens = expanded("fn f<N, const K>(x: f32[N]) -> y: f32[K] { y[k] = 1.0 * k; }");
+    let text = tokens.to_string();
+    assert_eq!(functions(&items(tokens)), ["f"]);
+    assert!(text.contains("(first : impl :: sawmill :: Determines < __sawmill_open_f :: K > ,)"), "{text}");
+    let tokens = expanded("fn f<const K>() -> y: f32[K] { y[k] = 1.0 * k; }");
+    assert_eq!(functions(&items(tokens)), Vec::<String>::new());
 }
 
 #[test]

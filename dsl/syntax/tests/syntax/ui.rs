@@ -5,10 +5,11 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use sawmill_syntax::check::{Items, check_file};
-use sawmill_syntax::errors::{Diagnostic, Loc};
+use sawmill_syntax::errors::{Diagnostic, Loc, Problem};
 use sawmill_syntax::parse::{parse_closure, parse_file};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A message's first line, with its line and column.
 type Shown = (String, usize, usize);
@@ -38,19 +39,25 @@ fn with_notes(d: &Diagnostic) -> Vec<Shown> {
 }
 
 /// The errors that the front end finds in a file.
-fn ours(source: &str) -> Vec<Shown> {
+fn found_in(source: &str) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     blocks(source.parse().expect("the file is made of Rust tokens"), &mut found);
     let mut errors = Vec::new();
     for (name, tokens) in found {
         if name == "closure" {
-            errors.extend(parse_closure(tokens).1.list().iter().flat_map(with_notes));
+            errors.extend_from_slice(parse_closure(tokens).1.list());
             continue;
         }
         let (file, parse_errors) = parse_file(tokens);
-        errors.extend(parse_errors.list().iter().flat_map(with_notes));
-        errors.extend(check_file(&file, Items::default()).1.list().iter().flat_map(with_notes));
+        errors.extend_from_slice(parse_errors.list());
+        errors.extend_from_slice(check_file(&file, Items::default()).1.list());
     }
+    errors
+}
+
+/// The same as rustc shows them.
+fn ours(source: &str) -> Vec<Shown> {
+    let mut errors: Vec<Shown> = found_in(source).iter().flat_map(with_notes).collect();
     errors.sort();
     errors
 }
@@ -72,18 +79,32 @@ fn printed(stderr: &str) -> Vec<Shown> {
     errors
 }
 
+/// The programs, in the order of their names.
+fn programs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ui");
+    let entries = fs::read_dir(folder).expect("tests/ui is there");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    paths.sort();
+    assert!(paths.len() > 10, "{} programs", paths.len());
+    paths
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("a readable file")
+}
+
 #[test]
 fn every_mistake_is_reported_as_the_compiler_showed_it() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ui");
-    let mut files = 0;
-    for entry in fs::read_dir(folder).expect("tests/ui is there") {
-        let path = entry.expect("a readable entry").path();
-        if path.extension().is_none_or(|extension| extension != "rs") {
-            continue;
-        }
-        let read = |path: &Path| fs::read_to_string(path).expect("a readable file");
+    for path in programs() {
         assert_eq!(ours(&read(&path)), printed(&read(&path.with_extension("stderr"))), "{}", path.display());
-        files += 1;
     }
-    assert!(files > 10, "{files} files");
+}
+
+#[test]
+fn every_kind_of_error_has_a_program_that_shows_it() {
+    let shown: BTreeSet<&str> =
+        programs().iter().flat_map(|path| found_in(&read(path))).map(|error| error.problem.kind()).collect();
+    let unseen: Vec<&&str> = Problem::KINDS.iter().filter(|kind| !shown.contains(**kind)).collect();
+    assert!(unseen.is_empty(), "no program of tests/ui has an error of these kinds: {unseen:?}");
 }

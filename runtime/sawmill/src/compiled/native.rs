@@ -153,17 +153,18 @@ pub(super) fn field_slot(
     view: &View<'_>,
 ) -> Result<Slot, Error> {
     let bug = |message: &str| Error::bug(function, format!("field {name}: {message}"), "");
-    let unit = dtype.bytes().ok_or_else(|| bug("its elements are narrower than a byte"))? as isize;
+    let (unit, values) = RuntimeElem::Type(dtype).unit().ok_or_else(|| bug("its elements have no bytes"))?;
     let (packed, records) = (view.layout(), field.record_dim as usize);
     if shape.len() <= records || packed.strides.len() != records + 1 {
         return Err(bug("its rank does not fit the packed argument"));
     }
     let mut strides = packed.strides.clone();
-    let mut step = unit;
+    let mut step = unit as isize;
     let mut inner = Vec::new();
-    for size in shape[records + 1..].iter().rev() {
+    for (at, size) in shape[records + 1..].iter().rev().enumerate() {
         inner.push(step);
-        step = step.saturating_mul(*size as isize);
+        let steps = if at == 0 { size / values } else { *size };
+        step = step.saturating_mul(steps as isize);
     }
     strides.extend(inner.into_iter().rev());
     let layout = Layout {

@@ -105,6 +105,11 @@ fn encode(value: &Value) -> Option<Vec<u8>> {
         (DType::F32, _) => each(&|at, out| out.extend((float(at) as f32).to_le_bytes())),
         (DType::F16, _) => each(&|at, out| out.extend(half::f16::from_f64(float(at)).to_le_bytes())),
         (DType::BF16, _) => each(&|at, out| out.extend(half::bf16::from_f64(float(at)).to_le_bytes())),
+        (DType::U4 | DType::I4, _) => {
+            let low = |at| value.data.int(at).to_le_bytes()[0] & 15;
+            let pair = |at| low(at) | if at + 1 < value.len() { low(at + 1) << 4 } else { 0 };
+            (0..value.len()).step_by(2).map(pair).collect()
+        }
         (dtype, Kind::Signed | Kind::Unsigned | Kind::Bool) => {
             let bytes = dtype.bytes()? as usize;
             each(&|at, out| out.extend(&value.data.int(at).to_le_bytes()[..bytes]))

@@ -109,7 +109,10 @@ impl Value {
     /// # Errors
     /// If there are not as many as the shape says.
     pub fn floats(dtype: DType, shape: Vec<usize>, data: &[f64]) -> Result<Self, String> {
-        Self::new(dtype, shape, Data::F64(data.iter().map(|x| round_float(dtype, *x)).collect()))
+        // The one small type that has infinities keeps them: arithmetic saturates, data need not.
+        let kept = |x: f64| x.is_infinite() && dtype == DType::F8E5M2;
+        let rounded = data.iter().map(|x| if kept(*x) { *x } else { round_float(dtype, *x) });
+        Self::new(dtype, shape, Data::F64(rounded.collect()))
     }
     /// An integer tensor.
     ///

@@ -349,15 +349,15 @@ impl Parser {
     fn closure(&mut self, types: Vec<DType>) -> Result<Closure> {
         self.expect("|")?;
         let params = self.list("|", Self::name)?;
-        // Parameters of closures around this one cannot be meant: positions count in the innermost closure.
-        let around = std::mem::take(&mut self.positions);
-        self.positions = around.iter().filter(|(_, a)| !matches!(a, Atom::Param(_))).cloned().collect();
-        self.positions.extend((0..).zip(&params).map(|(at, name)| (name.clone(), Atom::Param(at))));
+        let around = self.positions.clone();
+        let outer = around.iter().filter(|(_, atom)| matches!(atom, Atom::Param(_))).count();
+        let outer = u32::try_from(outer).or_else(|_| self.fail("too many parameters of closures"))?;
+        self.positions.extend((outer..).zip(&params).map(|(at, name)| (name.clone(), Atom::Param(at))));
         self.scopes.push(Scope { closure: types, ..Scope::default() });
         let body = self.term();
         self.scopes.pop();
         self.positions = around;
-        Ok(Closure { params, body: body? })
+        Ok(Closure { params, outer, body: body? })
     }
 
     /// `name in extent`, or, where `known` allows it, the name of an axis in scope.

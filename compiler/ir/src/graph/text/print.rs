@@ -11,8 +11,8 @@ use crate::dtype::DType;
 use crate::entity::Entity;
 use crate::graph::typing::{Scope, infer, reduce_dtype};
 use crate::graph::{
-    Arg, Closure, Component, Const, Dim, DimKind, Elem, Format, Function, Input, Loop, Module, Op, Param, Repair,
-    Require, Stmt, TensorKind, Term, TermId,
+    Arg, CallResult, Closure, Component, Const, Dim, DimKind, Elem, Format, Function, Input, Loop, Module, Op, Param,
+    Repair, Require, Stmt, TensorKind, Term, TermId,
 };
 use crate::index::{Atom, AxisId, Index, TensorId};
 use rustc_hash::FxHashMap;
@@ -307,6 +307,7 @@ impl<'a> Printer<'a> {
                 format!("{}{guard}[{}]", self.tensor(*tensor), self.subs(subs))
             }
             Op::Elem(op) => format!("{op}({})", self.terms(args)),
+            Op::RoundParam(at) => format!("{}[{}]({})", term.op.text(), self.elem(&Elem::Param(*at)), self.terms(args)),
             Op::Cast(to) | Op::Round(to) => format!("{}[{to}]({})", term.op.text(), self.terms(args)),
             Op::Where | Op::OrElse => format!("{}({})", term.op.text(), self.terms(args)),
             Op::Reduce { op, axes, segment } => {
@@ -338,7 +339,11 @@ impl<'a> Printer<'a> {
     }
     fn call(&mut self, term: &Term) -> String {
         let Op::Call { function, output, subs, args, dims } = &term.op else { return String::new() };
-        let output = if *output == 0 { String::new() } else { format!("#{output}") };
+        let output = match output {
+            CallResult::Output(0) => String::new(),
+            CallResult::Output(number) => format!("#{number}"),
+            CallResult::After(name) => format!("#{}", spell(name, false)),
+        };
         let mut given = Vec::new();
         for (name, arg) in args {
             let arg = match arg {
@@ -396,8 +401,7 @@ impl<'a> Printer<'a> {
         self.axes.get(&id).cloned().unwrap_or_else(|| format!("?{id}"))
     }
     fn param(&self, at: u32) -> String {
-        let names = self.params.last();
-        names.and_then(|n| n.get(at as usize)).cloned().unwrap_or_else(|| format!("?{at}"))
+        self.params.iter().flatten().nth(at as usize).cloned().unwrap_or_else(|| format!("?{at}"))
     }
     fn elem(&self, elem: &Elem) -> String {
         match elem {

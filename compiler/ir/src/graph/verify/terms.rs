@@ -152,6 +152,7 @@ fn op_rules(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, term: &T
         Op::Running { axis, .. } => drop(facts.axes.insert(*axis)),
         Op::Call { .. } => call(verifier, all, id, term, facts),
         Op::Apply(_) => linked_has_none(verifier, id, "closures"),
+        Op::RoundParam(_) => linked_has_none(verifier, id, "type parameters"),
         Op::ClosureParam(at) => {
             linked_has_none(verifier, id, "closures");
             facts.params.insert((*at, Some(term.dtype)));
@@ -228,9 +229,10 @@ fn call(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, term: &Term,
 
 fn closure_facts(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, closure: &Closure, facts: &mut TermFacts) {
     let mut body = all[closure.body.index()].clone();
-    let known = body.params.iter().all(|(at, _)| (*at as usize) < closure.params.len());
+    let end = closure.outer as usize + closure.params.len();
+    let known = body.params.iter().all(|(at, _)| (*at as usize) < end);
     verifier.require(known, id, || "a closure reads a parameter that it does not have".to_owned());
-    body.params.clear();
+    body.params.retain(|(at, _)| *at < closure.outer);
     facts.include(&body);
 }
 

@@ -89,7 +89,9 @@ impl Default for Array {
 impl Array {
     /// Floats, rounded to `dtype` if that is narrower than `f32`. `None` if the number of elements does not fit.
     pub fn floats(dtype: DType, shape: Vec<usize>, values: &[f64]) -> Option<Self> {
-        let data = values.iter().map(|v| if dtype.bits() < 32 { scalar::round_float(*v, dtype) } else { *v }).collect();
+        // The one small type that has infinities keeps them: arithmetic saturates, data need not.
+        let kept = |v: f64| dtype.bits() >= 32 || v.is_infinite() && dtype == DType::F8E5M2;
+        let data = values.iter().map(|v| if kept(*v) { *v } else { scalar::round_float(*v, dtype) }).collect();
         Self::new(dtype, shape, Data::Float(data))
     }
     /// Integers, wrapped to `dtype`. `None` if the number of elements does not fit.

@@ -19,29 +19,13 @@ pub(super) fn wrap(value: i64, dtype: DType) -> i64 {
     }
 }
 
-/// `value` rounded to a float type: to nearest, ties to even; too large is infinite, or NaN in types without infinity.
+/// `value` rounded to a float type: to nearest, ties to even; too large is infinite, or the largest number of 8 and 4 bits.
 pub(super) fn round_float(value: f64, dtype: DType) -> f64 {
     match dtype {
-        DType::F32 => f64::from(value as f32),
         DType::F16 => half::f16::from_f64(value).to_f64(),
         DType::BF16 => half::bf16::from_f64(value).to_f64(),
-        DType::F8E5M2 => minifloat(value, 2, -14, 57344.0, f64::INFINITY),
-        DType::F8E4M3 => minifloat(value, 3, -6, 448.0, f64::NAN),
-        DType::F4E2M1 => minifloat(value, 1, 0, 6.0, 6.0),
-        DType::F8E8M0 => minifloat(value, 0, -127, 2_f64.powi(127), f64::NAN),
-        _ => value,
+        _ => crate::graph::interp::round_float(dtype, value),
     }
-}
-
-/// Rounds to `mantissa` bits after the point and a least exponent; magnitudes that round above `largest` become `over`.
-fn minifloat(value: f64, mantissa: i32, least: i32, largest: f64, over: f64) -> f64 {
-    if value == 0.0 || value.is_nan() {
-        return value;
-    }
-    let exponent = if value.is_infinite() { 1024 } else { (value.abs().log2().floor() as i32).max(least) };
-    let unit = 2_f64.powi(exponent.min(1000) - mantissa);
-    let rounded = if value.is_infinite() { value } else { (value / unit).round_ties_even() * unit };
-    if rounded.abs() > largest { over.copysign(value) } else { rounded }
 }
 
 /// A constant.

@@ -62,8 +62,9 @@ impl Parser {
         let access = match self.peek() {
             Kind::Name(word) if word == "in" => Access::In,
             Kind::Name(word) if word == "out" => Access::Out,
+            Kind::Name(word) if word == "part" => Access::Part,
             Kind::Name(word) if word == "inout" => Access::InOut,
-            _ => return Err(self.expected("`in`, `out` or `inout`")),
+            _ => return Err(self.expected("`in`, `out`, `part` or `inout`")),
         };
         self.advance();
         Ok(Memory { name, dtype, shape, access })

@@ -93,6 +93,7 @@ impl Out {
             let access = match memory.access {
                 Access::In => "in",
                 Access::Out => "out",
+                Access::Part => "part",
                 Access::InOut => "inout",
             };
             let shape = list(&memory.shape, size);

@@ -22,7 +22,7 @@ pub(crate) fn single(kernel: Kernel) -> Module {
             shape: m.shape.iter().map(size).collect(),
             kind: match m.access {
                 Access::In => BufferKind::Input { list: false },
-                Access::Out => BufferKind::Output,
+                Access::Out | Access::Part => BufferKind::Output,
                 Access::InOut => BufferKind::InOut { list: false },
             },
         })

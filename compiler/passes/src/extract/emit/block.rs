@@ -133,7 +133,8 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
         };
         let dtype = self.plan.dag.fact(node).dtype;
         let elem = match self.plan.dag.head(node) {
-            Head::Round(to) => Elem::Type(*to),
+            // Elements that share bytes cannot be written by themselves.
+            Head::Round(to) if to.bits() >= 8 => Elem::Type(*to),
             _ => Elem::Type(dtype),
         };
         let (value_node, elem) = self.stored_as(node, &elem);
@@ -186,6 +187,10 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
     pub(super) fn bind(&mut self, order: &[AxisId], env: &mut Env) -> Result<Vec<AxisId>, CompileError> {
         let mut fresh = Vec::with_capacity(order.len());
         for axis in order {
+            if let Some(of_loop) = self.loop_axis(*axis) {
+                fresh.push(of_loop);
+                continue;
+            }
             let old = self.plan.axes.get(*axis).clone();
             let extent = self.index(&old.extent, env)?;
             let new = self.emitter.out.axes.push(Axis { name: old.name, extent });
@@ -193,6 +198,11 @@ impl<'e, 'a> BlockEmitter<'e, 'a> {
             fresh.push(new);
         }
         Ok(fresh)
+    }
+    /// The axis of a loop around in the function that is written.
+    fn loop_axis(&self, canonical: AxisId) -> Option<AxisId> {
+        let (of_source, _) = self.plan.outer.iter().find(|(_, axis)| **axis == canonical)?;
+        self.emitter.loops.get(of_source).copied()
     }
     /// An expression over canonical axes, in the function that is written; what it reads is defined first.
     pub(super) fn index(&mut self, index: &Index, env: &Env) -> Result<Index, CompileError> {

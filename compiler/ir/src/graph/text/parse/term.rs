@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::elem::{ElemOp, ReduceOp};
 use crate::graph::text::lex::Tok;
 use crate::graph::typing::{Scope, infer, reduce_dtype};
-use crate::graph::{Arg, Component, Const, Op, Repair, TermId};
+use crate::graph::{Arg, CallResult, Component, Const, Elem, Op, Repair, TermId};
 use crate::index::Atom;
 
 impl Parser {
@@ -112,8 +112,12 @@ impl Parser {
                 Ok((Op::Cast(to), self.args()?))
             }
             ("round_to", _, _) => {
-                let to = self.bracketed(Self::dtype)?;
-                Ok((Op::Round(to), self.args()?))
+                let place = self.at;
+                match self.bracketed(Self::elem)? {
+                    Elem::Type(to) => Ok((Op::Round(to), self.args()?)),
+                    Elem::Param(to) => Ok((Op::RoundParam(to), self.args()?)),
+                    Elem::Format(name) => self.fail_at(place, format!("`{name}` is no type to round to")),
+                }
             }
             ("where", _, _) => Ok((Op::Where, self.args()?)),
             ("or_else", _, _) => Ok((Op::OrElse, self.args()?)),
@@ -193,7 +197,13 @@ impl Parser {
     }
     fn call(&mut self) -> Result<(Op, Vec<TermId>)> {
         let function = self.name()?;
-        let output = if self.eat("#") { self.unsigned()? } else { 0 };
+        let output = if !self.eat("#") {
+            CallResult::Output(0)
+        } else if matches!(self.peek(), Tok::Int(_)) {
+            CallResult::Output(self.unsigned()?)
+        } else {
+            CallResult::After(self.name()?)
+        };
         self.expect("[")?;
         let subs = self.list("]", Self::index)?;
         self.expect("(")?;
