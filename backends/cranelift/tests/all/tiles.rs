@@ -7,6 +7,7 @@ use crate::harness::Random;
 use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::{Arena, Entity};
+use sawmill_ir::graph::interp::Value;
 use sawmill_ir::index::{Atom, Index};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::interp::{Array, Data, Precision, run_kernel};
@@ -260,7 +261,11 @@ fn encode(array: &Array, at: usize) -> u64 {
         (Data::Float(x), DType::F64) => x[at].to_bits(),
         (Data::Float(x), DType::F32) => u64::from((x[at] as f32).to_bits()),
         (Data::Float(x), DType::F16) => u64::from(vir::f16_from_f32(x[at] as f32)),
-        (Data::Float(x), _) => u64::from(vir::bf16_from_f32(x[at] as f32)),
+        (Data::Float(x), DType::BF16) => u64::from(vir::bf16_from_f32(x[at] as f32)),
+        (Data::Float(x), dtype) => {
+            let code = (0..=255).find(|code| decode(dtype, &[*code]).to_bits() == x[at].to_bits());
+            u64::from(code.expect("an array holds numbers of its type"))
+        }
         (Data::Int(x), _) => x[at].cast_unsigned(),
         (Data::Bool(x), _) => u64::from(x[at]),
     }
@@ -277,6 +282,9 @@ fn decode(dtype: DType, bytes: &[u8]) -> f64 {
         DType::F32 => f64::from(f32::from_bits(bits as u32)),
         DType::F16 => f64::from(vir::f32_from_f16(bits as u16)),
         DType::BF16 => f64::from(vir::f32_from_bf16(bits as u16)),
+        DType::F8E4M3 | DType::F8E5M2 | DType::F8E8M0 => {
+            Value::from_bytes(dtype, vec![1], &bytes[..1]).expect("one element").to_floats()[0]
+        }
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => signed as f64,
         _ => bits as f64,
     }
