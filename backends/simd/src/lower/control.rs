@@ -25,7 +25,11 @@ impl Lower<'_> {
             Op::Elem(_) | Op::Fma | Op::Cast(_) | Op::Round(_) | Op::Rename(_) | Op::Slice(_) if scalar => {
                 self.fold(inst);
                 let value = self.compute(inst.results[0], &Point::default());
-                self.set_place(inst.results[0], Place::Scalar(value));
+                // Inside of loops, a scalar is read soon.
+                match self.plan.depth(inst.results[0]) {
+                    Some(0) => self.keep_scalar(inst.results[0], value),
+                    _ => self.set_place(inst.results[0], Place::Scalar(value)),
+                }
             }
             Op::Rename(_) | Op::Slice(_) => self.leave_fused(inst),
             Op::Elem(_) | Op::Fma | Op::Cast(_) | Op::Round(_) => {

@@ -81,6 +81,10 @@ impl<'k> Plan<'k> {
     pub(super) fn def(&self, value: Value) -> Option<&'k Inst> {
         self.defs[value.index()].map(|at| self.insts[at].inst)
     }
+    /// The number of loops around the instruction that defines a value.
+    pub(super) fn depth(&self, value: Value) -> Option<u32> {
+        self.defs[value.index()].map(|at| self.insts[at].depth)
+    }
     /// Whether a value is recomputed where it is read.
     pub(super) fn is_fused(&self, value: Value) -> bool {
         self.fused[value.index()]

@@ -5,7 +5,7 @@
 
 use super::layout::{Buffer, Place, Point};
 use super::memory::{AccessAt, Coordinate};
-use super::plan::{inst_axes, unit_axis};
+use super::plan::{inst_axes, op_cost, unit_axis};
 use super::{Lower, Refusal, storage};
 use crate::vir::{Address, Elem, Val};
 use sawmill_ir::dtype::DType;
@@ -21,7 +21,7 @@ impl Lower<'_> {
     /// Computes a value over the axes of a buffer, at `point` along others.
     pub(super) fn keep_at(&mut self, value: Value, buffer: &Buffer, point: &Point) {
         let axes: Vec<AxisId> = buffer.strides.iter().map(|(a, _)| *a).collect();
-        let loops = self.loops(&axes, self.lanes_wanted(&[value]));
+        let loops = self.loops(&axes, self.lanes_wanted(&[value]).max(self.lanes_to_overlap(value)));
         let roots = self.plan.def(value).map_or(Vec::new(), |inst| inst.args.clone());
         self.nest(&loops, point, &roots, &mut |s, point| {
             let result = s.compute(value, point);
@@ -62,6 +62,13 @@ impl Lower<'_> {
                 }
             }
         }
+    }
+
+    /// Lanes that let the chains of an elementary function run side by side: each step of one waits for the one before it.
+    fn lanes_to_overlap(&self, value: Value) -> u8 {
+        const LONG: f64 = 8.0;
+        let long = self.plan.def(value).is_some_and(|inst| op_cost(self.kernel, inst) >= LONG);
+        if long && self.dtype(value).bits() == 32 { 16 } else { 1 }
     }
 
     /// Lanes that suit the narrowest storage that values are read from: a whole register of it, if that is contiguous.

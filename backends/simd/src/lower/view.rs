@@ -114,9 +114,9 @@ impl Lower<'_> {
         self.set_place(value, Place::Buffer(buffer.clone()));
     }
 
-    /// A place for a scalar that was loaded. A float waits in the arena, from where its reader repeats it in lanes at no cost: a
+    /// A place for a scalar that loops will read. A float waits in the arena, from where its reader repeats it in lanes at no cost: a
     /// register that held it through other loops would be missing in register blocks, which need all there are.
-    fn keep_scalar(&mut self, value: Value, scalar: Val) {
+    pub(super) fn keep_scalar(&mut self, value: Value, scalar: Val) {
         if !self.b.ty(scalar).elem.is_float() {
             return self.set_place(value, Place::Scalar(scalar));
         }
