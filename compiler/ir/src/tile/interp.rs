@@ -2,8 +2,8 @@
 //!
 //! Input: a verified module, values of its dims, its arguments as dense arrays, and the precision of floats
 //! ([`Precision`]). Output: arrays for outputs and updated arguments, or the first rule of the IR that this run breaks:
-//! two blocks store to one element, a block reads what another one writes in the same launch, an `out` memory has an element
-//! that nothing wrote, an undefined value (padding, memory never written) reaches a store, a mask, a coordinate or a bound.
+//! two blocks store to one element, a block reads what another one writes in the same launch, an element of an `out` memory is not
+//! stored to exactly once, an output has an element that nothing wrote, an undefined value (padding, memory never written) reaches a store, a mask, a coordinate or a bound.
 //! It is the executable meaning of the IR, made to be right and to find mistakes, not to be fast.
 
 mod access;
@@ -79,8 +79,12 @@ pub fn run(module: &Module, dims: &[i64], buffers: &mut Vec<Vec<Array>>, precisi
     machine.steps(&module.plan)?;
     *buffers = machine.buffers;
     for (id, buffer) in module.buffers.iter() {
-        if buffer.kind == BufferKind::Temp {
-            buffers[id.index()].clear();
+        match buffer.kind {
+            BufferKind::Temp => buffers[id.index()].clear(),
+            BufferKind::Output if !buffers[id.index()].iter().all(Array::is_defined) => {
+                return Err(fail(format!("output `{}` was not written in full", buffer.name)));
+            }
+            _ => {}
         }
     }
     Ok(machine.work)

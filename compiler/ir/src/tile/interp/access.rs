@@ -38,6 +38,7 @@ impl Tracks {
         Ok(())
     }
     fn write(&mut self, mem: MemId, at: usize) -> Result<(), String> {
+        let out = self.readers[mem.index()].is_empty();
         let reader = self.readers[mem.index()].get(at).copied().unwrap_or(0);
         if reader != 0 && reader != self.block {
             return Err(format!("stores to element {at} of {mem}, which another block reads"));
@@ -45,6 +46,9 @@ impl Tracks {
         let writer = &mut self.writers[mem.index()][at];
         if *writer != 0 && *writer != self.block {
             return Err(format!("stores to element {at} of {mem}, to which another block stores"));
+        }
+        if out && *writer == self.block {
+            return Err(format!("stores twice to element {at} of {mem}, which is `out`"));
         }
         *writer = self.block;
         Ok(())

@@ -112,6 +112,10 @@ impl Array {
         let count = shape.iter().product();
         Self { dtype, shape, data: Data::zeros(dtype, count), undefined: vec![true; count] }
     }
+    /// Whether every element was written.
+    pub(super) fn is_defined(&self) -> bool {
+        !self.undefined.contains(&true)
+    }
     /// The value, if this is one integer that was written.
     pub(super) fn integer(&self) -> Option<i64> {
         match &self.data {

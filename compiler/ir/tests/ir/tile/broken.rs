@@ -104,6 +104,11 @@ fn runs_that_break_a_rule_are_found() {
         ("%0: i64 = const 0 %1: f32 = const 0.0 store o[%0] = %1", "to which another block stores"),
         ("%0: i64 = const 0", "is `out` and was not written"),
         (
+            "%0: i64 = grid t %1: i64 = const 4 %2: i64 = mul %0, %1 %3: f32 = const 0.0
+             store o[%2 + i] = %3 store o[%2 + h] = %3",
+            "stores twice to element 0 of m1",
+        ),
+        (
             "%0: i64 = const 100 %1: f32 = load a[%0] pad undef %2: i64 = grid t %3: i64 = const 4
              %4: i64 = mul %2, %3 store o[%4 + i] = %1",
             "an undefined value is stored",
@@ -122,4 +127,15 @@ fn runs_that_break_a_rule_are_found() {
         let error = run(&module, &[7], &mut vec![vec![a], Vec::new()], Precision::F64).expect_err(body);
         assert!(error.to_string().contains(message), "says `{error}`, should say `{message}`:\n{body}");
     }
+}
+
+#[test]
+fn a_plan_that_leaves_an_output_unwritten_is_found() {
+    let module = parse(&with_plan("if n - 8 { launch k(a, o) dims (n) } else { }")).expect("parses");
+    let a = Array::floats(DType::F32, vec![7], &[0.5; 7]).expect("fits");
+    let list = vec![a.clone()];
+    let mut buffers = vec![vec![a], Vec::new(), Vec::new(), list, Vec::new()];
+    buffers.push(vec![Array::ints(DType::I32, Vec::new(), &[0]).expect("fits")]);
+    let error = run(&module, &[7, 0], &mut buffers, Precision::F64).expect_err("nothing is launched");
+    assert!(error.to_string().contains("output `o` was not written in full"), "{error}");
 }
