@@ -15,6 +15,7 @@
 //! reductions skip absent elements, [`Op::OrElse`] fills them. Outputs, carries and appended values are present.
 
 pub mod builder;
+mod format;
 #[cfg(feature = "interp")]
 pub mod interp;
 mod op;

@@ -15,17 +15,19 @@ mod machine;
 mod number;
 mod order;
 mod pointwise;
+mod products;
 mod read;
 mod reduce;
 mod run;
 #[cfg(test)]
 mod tests;
 mod value;
+mod write;
 
 pub use number::round_float;
 pub use value::{Data, Value};
 
-use super::sizes::{Call, bind};
+use super::sizes::{Call, bind, facts};
 use super::{Elem, Function, Input, TensorKind};
 use crate::entity::Entity;
 use crate::index::TensorId;
@@ -78,11 +80,16 @@ pub struct InterpError {
     pub tensor: String,
     /// What is wrong.
     pub message: String,
+    /// If memory is lacking: how many bytes.
+    pub memory: Option<u128>,
 }
 
 impl InterpError {
     fn new(tensor: &str, message: impl Into<String>) -> Self {
-        Self { tensor: tensor.to_owned(), message: message.into() }
+        Self { tensor: tensor.to_owned(), message: message.into(), memory: None }
+    }
+    fn memory(tensor: &str, bytes: u128) -> Self {
+        Self { memory: Some(bytes), ..Self::new(tensor, format!("there are no {bytes} bytes for it")) }
     }
 }
 
@@ -132,8 +139,10 @@ fn bind_dims(function: &Function, dims: &BTreeMap<String, i64>, inputs: &Inputs)
         let value = inputs.get(&function.tensors.get(id)?.name)?;
         (value.len() == 1).then(|| value.data.int(0))
     };
-    bind(function, &Call { shapes: &shapes, dims, scalars: &scalars })
-        .map_err(|error| InterpError::new(&function.name, error.0))
+    let facts = facts(function, &shapes);
+    facts
+        .and_then(|facts| bind(function, &Call { facts: &facts, dims, scalars: &scalars }))
+        .map_err(|error| InterpError::new(&function.name, error.to_string()))
 }
 
 /// The value of an argument: given, checked against its declaration, or its default in every element.
@@ -157,7 +166,7 @@ fn argument(run: &mut Run<'_>, id: TensorId, input: &Input, inputs: &Inputs) -> 
     };
     let one = run.constant(id, default)?;
     let one = run.store(&one, run.stored(id)?);
-    let count = shape.iter().product();
+    let count = run.count(id, &shape)?;
     let data = match one.data {
         Data::I64(v) => Data::I64(vec![v[0]; count]),
         Data::Bool(v) => Data::Bool(vec![v[0]; count]),

@@ -2,7 +2,7 @@
 
 use super::frame::{Bound, Frame};
 use super::{LinkError, Linker};
-use sawmill_ir::graph::{Elem, Field, Format, Function, Input, TensorKind, TermId};
+use sawmill_ir::graph::{Field, Format, Function, Input, TensorKind, TermId};
 use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 
 impl<'m> Linker<'m> {
@@ -19,7 +19,7 @@ impl<'m> Linker<'m> {
             return Err(self.error(format!("packed argument `{name}` has no row")));
         };
         let record_dim = u32::try_from(outer.len()).map_err(|_| self.error("a rank past 2^32"))?;
-        let sizes = field_bytes(format).map_err(|message| self.error(message))?;
+        let sizes = format.field_bytes().map_err(|message| self.error(message))?;
         let record = sizes.iter().map(|(_, bytes)| bytes).sum();
         let (mut fields, mut offset) = (Vec::new(), 0);
         for (id, bytes) in sizes {
@@ -60,7 +60,7 @@ impl<'m> Linker<'m> {
             *dim = Some(row.clone());
         }
         frame.axes.insert(axis, at.clone());
-        for ((id, _), field) in inputs(function).zip(fields) {
+        for ((id, _), field) in format.fields().zip(fields) {
             let open = function.tensors[id].shape.len();
             let subs = outer.iter().cloned().map(Some).chain(std::iter::repeat_n(None, open)).collect();
             frame.tensors.insert(id, Bound::Tensor { id: *field, subs });
@@ -70,45 +70,12 @@ impl<'m> Linker<'m> {
     }
 }
 
-/// The fields of a format, in order.
-fn inputs(function: &Function) -> impl Iterator<Item = (TensorId, &Input)> {
-    function.tensors.iter().filter_map(|(id, tensor)| match &tensor.kind {
-        TensorKind::Input(input) => Some((id, input)),
-        _ => None,
-    })
-}
-
 /// The value of a format's one output, and its one axis.
 fn equation(function: &Function) -> Option<(TermId, AxisId)> {
     match &function.tensors.get(*function.outputs.first()?)?.kind {
         TensorKind::Def { axes, value, .. } => Some((*value, *axes.first()?)),
         _ => None,
     }
-}
-
-/// Bytes that each field takes in a record. A field's first axis counts records; the others lie inside of one.
-fn field_bytes(format: &Format) -> Result<Vec<(TensorId, u32)>, String> {
-    let row = format.value.dims.keys().next().map(Index::dim);
-    let records = row.map(|row| row.div(&Index::int(i64::from(format.record_values))));
-    let mut sizes = Vec::new();
-    for (id, _) in inputs(&format.value) {
-        let field = &format.value.tensors[id];
-        if field.shape.first() != records.as_ref() {
-            return Err(format!("the first axis of field `{}.{}` does not count records", format.name, field.name));
-        }
-        let narrow = || format!("field `{}.{}` has no whole bytes", format.name, field.name);
-        let Elem::Type(dtype) = field.elem else { return Err(narrow()) };
-        let mut bits = dtype.bits();
-        for size in field.shape.iter().skip(1) {
-            let size = size.as_int().and_then(|size| u32::try_from(size).ok());
-            bits = size.and_then(|size| bits.checked_mul(size)).ok_or_else(narrow)?;
-        }
-        if bits % 8 != 0 {
-            return Err(narrow());
-        }
-        sizes.push((id, bits / 8));
-    }
-    Ok(sizes)
 }
 
 /// A field's size, over the length of the row.

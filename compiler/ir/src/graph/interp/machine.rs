@@ -2,9 +2,11 @@
 //!
 //! In: a program, tensors, positions along loops. Out: the elements of its root, a block at a time. A node is evaluated anew
 //! only if something it depends on moved since: every change of a slot or of a block's range takes the next tick of a clock.
-//! Pointwise nodes are in `pointwise`, reads in `read`, reductions and rows in `reduce`, folds in `fold`.
+//! Pointwise nodes are in `pointwise`, reads in `read`, reductions and rows in `reduce`, sums of products in `products`, folds in
+//! `fold`.
 
 use super::compile::{ContextId, Kind, NodeId, Program, Slot};
+use super::read::Places;
 use super::value::{Data, PRESENT, Value};
 use crate::dtype::{DType, Kind as TypeKind};
 use crate::entity::Entity;
@@ -71,6 +73,8 @@ pub(super) struct Cell {
     pub(super) state: Vec<u8>,
     /// Where in its tensor's floats a read lies, if it is that.
     pub(super) view: Option<(TensorId, usize, usize)>,
+    /// Of a read at computed subscripts.
+    pub(super) places: Places,
     pub(super) tick: u64,
 }
 
@@ -102,7 +106,12 @@ pub(super) struct Machine<'a> {
     clock: u64,
     /// The first read that left its range, for the report.
     pub(super) broken: Option<String>,
+    /// Elements of a block that no memory holds.
+    pub(super) lacking: Option<u128>,
 }
+
+/// The most elements that a block may have: a row of a softmax, or the innermost axis of a sum.
+const MOST: u128 = 1 << 31;
 
 pub(super) type Step = Result<(), String>;
 
@@ -129,6 +138,7 @@ impl<'a> Machine<'a> {
             position,
             clock: 1,
             broken: None,
+            lacking: None,
         }
     }
     /// The next tick.
@@ -148,16 +158,25 @@ impl<'a> Machine<'a> {
         self.changed[slot] = self.tick();
     }
     /// Sets the range of a context's block.
-    pub(super) fn set_block(&mut self, context: ContextId, low: &[i64], len: &[usize]) {
+    ///
+    /// # Errors
+    /// If the block is too large to be held.
+    pub(super) fn set_block(&mut self, context: ContextId, low: &[i64], len: &[usize]) -> Step {
+        let count = len.iter().fold(1_u128, |count, len| count.saturating_mul(*len as u128));
+        if count > MOST {
+            self.lacking = Some(count);
+            return Err(format!("a block of {count} elements is too large"));
+        }
         let block = &mut self.blocks[context];
         if block.tick != 0 && block.low == low && block.len == len {
-            return;
+            return Ok(());
         }
         block.low = low.to_vec();
         block.len = len.to_vec();
         block.count = len.iter().product();
         let tick = self.tick();
         self.blocks[context].tick = tick;
+        Ok(())
     }
     /// How many elements a node of `context` has.
     pub(super) fn count(&self, context: ContextId) -> usize {
@@ -264,6 +283,9 @@ impl<'a> Machine<'a> {
 
     /// Evaluates a scalar for each element of the node's context.
     fn each(&mut self, id: NodeId) -> Step {
+        if self.products(id)? {
+            return Ok(());
+        }
         let program = self.program;
         let node = &program.nodes[id];
         let (inner, axes) = (node.args[0], &program.contexts[node.context]);

@@ -212,13 +212,18 @@ impl Costs<'_> {
             }
             Op::Softmax { axes } => (10.0, operands(&around, axes)),
             Op::Elem(op) if op.typing() == Typing::Float || *op == ElemOp::Rem => (10.0, operands(loops, block)),
-            Op::Read { subs, .. } => (self.read(subs, block), 0.0),
+            Op::Read { subs, .. } => (self.read(subs, loops, block), 0.0),
             _ => (1.0, operands(loops, block)),
         };
         times * (OVERHEAD + elements * each) + below
     }
-    fn read(&self, subs: &[Index], block: &[AxisId]) -> f64 {
+    fn read(&self, subs: &[Index], loops: &[AxisId], block: &[AxisId]) -> f64 {
         let Some(inner) = block.last() else { return 1.0 };
+        // Sums whose results are neighbours are computed side by side.
+        let beside = |axis: &AxisId| subs.last().is_some_and(|sub| sub.linear_in(*axis).is_some_and(|(by, _)| by == 1));
+        if loops.last().is_some_and(beside) {
+            return 0.5;
+        }
         let last = subs.last().and_then(|s| s.linear_in(*inner)).map(|(by, _)| by);
         let elsewhere = subs.iter().rev().skip(1).any(|s| s.axes().contains(inner));
         if elsewhere || last.is_none() { 3.0 } else { 0.5 }

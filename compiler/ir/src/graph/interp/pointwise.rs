@@ -1,8 +1,7 @@
-//! Pointwise nodes: elementwise operations, casts, conditions.
+//! Pointwise nodes: elementwise operations, casts, rounding, masks, choices.
 //!
-//! In: operands that are evaluated, one element or one for each element of the block. Out: the node's elements and their
-//! states. Operations are strict: what one absent operand makes absent, one broken operand breaks; `where`, `or_else` and
-//! `select` look only at what they choose.
+//! In: the elements and states of the operands, one or one for each element of the block. Out: those of the node. A strict
+//! operation is absent where an operand is, else broken where one is.
 
 use super::compile::{Kind, NodeId};
 use super::machine::{Cell, Lane, Machine, pick};
@@ -10,11 +9,11 @@ use super::number::{
     compare, float_binary, float_to_int, float_unary, int_binary, int_unary, round_float, saturate_int, wrap_int,
 };
 use super::value::{ABSENT, BROKEN, PRESENT};
-use crate::dtype::DType;
+use crate::dtype::{DType, Kind as TypeKind};
 use crate::elem::{ElemOp, Typing};
 
 impl Machine<'_> {
-    /// Evaluates a pointwise node whose operands are valid.
+    /// Evaluates an elementwise node, a cast, a rounding, a mask or a choice.
     pub(super) fn pointwise(&mut self, id: NodeId) {
         let node = &self.program.nodes[id];
         let count = self.count(node.context);
@@ -32,7 +31,7 @@ impl Machine<'_> {
             }
             _ => (lane, state),
         };
-        self.cells[id] = Cell { lane, state, view: None, tick: 0 };
+        self.cells[id] = Cell { lane, state, ..Cell::default() };
     }
     /// States of a strict operation: absent if an operand is, else broken if one is.
     fn strict(&self, args: &[NodeId], count: usize, mut state: Vec<u8>) -> Vec<u8> {
@@ -119,6 +118,7 @@ impl Machine<'_> {
             Lane::F(_) => float(self.floats(x)),
             Lane::I(_) => match Lane::of(to) {
                 Lane::F(_) => Lane::F(self.ints(x).iter().map(|x| *x as f64).collect()),
+                Lane::I(_) if holds(to, from) => Lane::I(self.ints(x).to_vec()),
                 Lane::I(_) => Lane::I(self.ints(x).iter().map(|x| saturate_int(to, *x)).collect()),
                 Lane::B(_) => Lane::B(self.ints(x).iter().map(|x| *x != 0).collect()),
             },
@@ -181,9 +181,22 @@ impl Machine<'_> {
         if let [_] = args {
             return first.iter().map(|x| int_unary(op, dtype, *x)).collect();
         }
-        let mut out: Vec<i64> = (0..count).map(|at| pick(first, at)).collect();
+        let mut out: Vec<i64> = if first.len() == count { first.to_vec() } else { vec![first[0]; count] };
         for arg in &args[1..] {
-            combine(&mut out, self.ints(*arg), |a, b| int_binary(op, dtype, a, b));
+            let more = self.ints(*arg);
+            let width = i64::from(dtype.bits());
+            match op {
+                ElemOp::BitAnd => combine(&mut out, more, |a, b| a & b),
+                ElemOp::BitOr => combine(&mut out, more, |a, b| a | b),
+                // A value that is not negative stays in its type when it is shifted to the right.
+                ElemOp::Shr if dtype.kind() == TypeKind::Unsigned || out.iter().all(|x| *x >= 0) => {
+                    combine(&mut out, more, |a, b| if (0..width).contains(&b) { a >> b } else { 0 });
+                }
+                ElemOp::Add => combine(&mut out, more, |a, b| wrap_int(dtype, a.wrapping_add(b))),
+                ElemOp::Sub => combine(&mut out, more, |a, b| wrap_int(dtype, a.wrapping_sub(b))),
+                ElemOp::Mul => combine(&mut out, more, |a, b| wrap_int(dtype, a.wrapping_mul(b))),
+                _ => combine(&mut out, more, |a, b| int_binary(op, dtype, a, b)),
+            }
         }
         out
     }
@@ -223,4 +236,10 @@ fn combine<T: Copy>(out: &mut [T], more: &[T], with: impl Fn(T, T) -> T) {
     } else {
         out.iter_mut().zip(more).for_each(|(a, b)| *a = with(*a, *b));
     }
+}
+
+/// Whether every integer of type `from` is one of type `to`.
+fn holds(to: DType, from: DType) -> bool {
+    let signed = |dtype: DType| dtype.kind() == TypeKind::Signed;
+    to == from || to.bits() > from.bits() && (signed(to) || !signed(from))
 }

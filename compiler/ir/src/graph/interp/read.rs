@@ -10,6 +10,13 @@ use crate::entity::Entity;
 use crate::index::TensorId;
 use std::sync::Arc;
 
+/// Where the elements of a read at computed subscripts lie, and the tick that it was found out at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    made: u64,
+    offsets: Option<Vec<i64>>,
+}
+
 /// A subscript at a block: where it starts, how it moves along each axis, and its range.
 struct Moves {
     start: i64,
@@ -83,7 +90,7 @@ impl Machine<'_> {
             self.tensors[tensor.index()].clone().ok_or_else(|| format!("{tensor} is read before it is defined"))?;
         let context = self.program.nodes[id].context;
         let strides = strides(&value.shape);
-        if self.straight(id, tensor, &value, subs, &strides, context) {
+        if self.straight(id, tensor, &value, subs, &strides, context) || self.indirect(id, &value, subs, &strides) {
             return Ok(());
         }
         self.careful(id, tensor, &value, subs, beyond);
@@ -133,6 +140,66 @@ impl Machine<'_> {
         (cell.lane, cell.view) = (lane, None);
         cell.state.clear();
         true
+    }
+    /// Reads at computed subscripts that lie in range; `false` if it is not that. Where they point, relative to a start that
+    /// moves with the loops around, is computed once.
+    fn indirect(&mut self, id: NodeId, value: &Value, subs: &[Sub], strides: &[usize]) -> bool {
+        let node = &self.program.nodes[id];
+        if value.state.is_some() || node.context == 0 || node.args.iter().any(|arg| !self.cells[*arg].state.is_empty())
+        {
+            return false;
+        }
+        let newest = node.args.iter().map(|arg| self.cells[*arg].tick).max().unwrap_or(0);
+        let made = newest.max(self.blocks[node.context].tick);
+        let mut start = 0_i64;
+        for ((sub, size), stride) in subs.iter().zip(&value.shape).zip(strides) {
+            let Sub::Affine(affine) = sub else { continue };
+            let moves = self.moves(affine, node.context);
+            if moves.low < 0 || moves.high >= *size as i64 {
+                return false;
+            }
+            start += moves.start * *stride as i64;
+        }
+        let mut places = std::mem::take(&mut self.cells[id].places);
+        if places.made != made {
+            places = Places { made, offsets: self.places(id, value, subs, strides) };
+        }
+        let Some(offsets) = &places.offsets else {
+            self.cells[id].places = places;
+            return false;
+        };
+        let lane = gather_at(&value.data, start, offsets, node.dtype);
+        let cell = &mut self.cells[id];
+        (cell.lane, cell.view, cell.places) = (lane, None, places);
+        cell.state.clear();
+        true
+    }
+    /// Where each element of a block lies, relative to where its affine subscripts start; `None` if one is out of range.
+    fn places(&self, id: NodeId, value: &Value, subs: &[Sub], strides: &[usize]) -> Option<Vec<i64>> {
+        let node = &self.program.nodes[id];
+        let mut offsets = vec![0_i64; self.count(node.context)];
+        for ((sub, size), stride) in subs.iter().zip(&value.shape).zip(strides) {
+            let stride = *stride as i64;
+            match sub {
+                Sub::Affine(affine) => {
+                    let moves = self.moves(affine, node.context);
+                    let spelled = self.spell(&moves, node.context);
+                    offsets.iter_mut().zip(spelled).for_each(|(to, at)| *to += (at - moves.start) * stride);
+                }
+                Sub::Node(arg) => {
+                    let values = self.ints(node.args[*arg]);
+                    let inside = 0..*size as i64;
+                    for (at, to) in offsets.iter_mut().enumerate() {
+                        let place = super::machine::pick(values, at);
+                        if !inside.contains(&place) {
+                            return None;
+                        }
+                        *to += place * stride;
+                    }
+                }
+            }
+        }
+        Some(offsets)
     }
     /// Reads element by element: clamps, leaves out or breaks what is out of range.
     fn careful(&mut self, id: NodeId, tensor: TensorId, value: &Arc<Value>, subs: &[Sub], beyond: Beyond) {
@@ -233,6 +300,29 @@ impl Offsets<'_> {
     }
 }
 
+/// Appends the floats at `(start, steps, lengths)`, widened.
+pub(super) fn floats_into(data: &Data, (start, steps, len): (usize, &[i64], &[usize]), out: &mut Vec<f64>) {
+    fn copy<T: Copy>(from: &[T], offsets: &Offsets<'_>, out: &mut Vec<f64>, widen: impl Fn(T) -> f64) {
+        offsets.for_each_run(|start, step, len| {
+            if step == 1 {
+                out.extend(from[start..start + len].iter().map(|x| widen(*x)));
+            } else {
+                out.extend((0..len as i64).map(|at| widen(from[(start as i64 + at * step) as usize])));
+            }
+        });
+    }
+    let offsets = Offsets { start, steps, len, count: len.iter().product() };
+    match data {
+        Data::F64(v) => copy(v, &offsets, out, |x| x),
+        Data::F32(v) => copy(v, &offsets, out, f64::from),
+        Data::F16(v) => copy(v, &offsets, out, |x| half::f16::from_bits(x).to_f64()),
+        Data::BF16(v) => copy(v, &offsets, out, |x| half::bf16::from_bits(x).to_f64()),
+        other => offsets.for_each_run(|start, step, len| {
+            out.extend((0..len as i64).map(|at| other.float((start as i64 + at * step) as usize)));
+        }),
+    }
+}
+
 /// Copies strided elements, widened to the lane of `dtype`.
 fn gather(data: &Data, offsets: &Offsets<'_>, dtype: crate::dtype::DType) -> Lane {
     fn copy<T: Copy, U>(from: &[T], offsets: &Offsets<'_>, widen: impl Fn(T) -> U) -> Vec<U> {
@@ -263,6 +353,24 @@ fn gather(data: &Data, offsets: &Offsets<'_>, dtype: crate::dtype::DType) -> Lan
             });
             drop(lane);
             pick_all(data, &at, dtype, false)
+        }
+    }
+}
+
+/// The elements at `offsets` from `start`, widened to the lane of `dtype`.
+fn gather_at(data: &Data, start: i64, offsets: &[i64], dtype: crate::dtype::DType) -> Lane {
+    fn copy<T: Copy, U>(from: &[T], start: i64, offsets: &[i64], widen: impl Fn(T) -> U) -> Vec<U> {
+        offsets.iter().map(|at| widen(from[(start + at) as usize])).collect()
+    }
+    match (Lane::of(dtype), data) {
+        (Lane::F(_), Data::F64(v)) => Lane::F(copy(v, start, offsets, |x| x)),
+        (Lane::F(_), Data::F32(v)) => Lane::F(copy(v, start, offsets, f64::from)),
+        (Lane::F(_), Data::F16(v)) => Lane::F(copy(v, start, offsets, |x| half::f16::from_bits(x).to_f64())),
+        (Lane::I(_), Data::I8(v)) => Lane::I(copy(v, start, offsets, i64::from)),
+        (Lane::I(_), Data::U8(v)) => Lane::I(copy(v, start, offsets, i64::from)),
+        _ => {
+            let offsets: Vec<usize> = offsets.iter().map(|at| (start + at) as usize).collect();
+            pick_all(data, &offsets, dtype, false)
         }
     }
 }

@@ -75,6 +75,18 @@ impl Accumulator {
         }
         self.peak = peak;
     }
+    /// Adds the exponentials of present floats, relative to the largest so far.
+    fn exponentials(&mut self, of: &[f64]) {
+        let peak = of.iter().copied().fold(self.peak, maximum);
+        if !peak.is_finite() {
+            of.iter().for_each(|x| self.float(*x, 0));
+            return;
+        }
+        let scale = if self.peak == f64::NEG_INFINITY { 0.0 } else { (self.peak - peak).exp() };
+        self.float = self.float * scale + of.iter().map(|x| (x - peak).exp()).sum::<f64>();
+        self.peak = peak;
+        self.count += of.len() as u64;
+    }
     /// Adds an integer at position `at`.
     pub(super) fn int(&mut self, x: i64, at: i64) {
         let combine = |op| int_binary(op, self.dtype, self.int, x);
@@ -142,7 +154,7 @@ impl Accumulator {
 }
 
 /// A dot product with independent partial sums.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0_f64; 8];
     let (a_blocks, b_blocks) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f64 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(x, y)| x * y).sum();
@@ -182,7 +194,7 @@ impl Machine<'_> {
     }
 
     /// Sets a context's block to the values of pairs of scalar nodes.
-    fn set_ranges(&mut self, context: ContextId, ends: &[NodeId]) -> Step {
+    pub(super) fn set_ranges(&mut self, context: ContextId, ends: &[NodeId]) -> Step {
         let mut same = true;
         for (axis, pair) in ends.chunks_exact(2).enumerate() {
             let (from, to) = (self.scalar(pair[0])?, self.scalar(pair[1])?);
@@ -194,7 +206,7 @@ impl Machine<'_> {
         }
         if !same {
             let (low, len) = self.ranges(ends)?;
-            self.set_block(context, &low, &len);
+            self.set_block(context, &low, &len)?;
         }
         Ok(())
     }
@@ -286,6 +298,10 @@ impl Machine<'_> {
         if whole && sum.op == ReduceOp::Sum && self.program.nodes[id].dtype.is_float() && self.floats(id).len() == count
         {
             sum.sum_of(total(self.floats(id)), count);
+            return;
+        }
+        if whole && sum.op == ReduceOp::LogSumExp && self.floats(id).len() == count {
+            sum.exponentials(self.floats(id));
             return;
         }
         let lane = Lane::of(self.program.nodes[id].dtype);

@@ -10,6 +10,7 @@ use super::number::{saturate_int, wrap_int};
 use super::order::{choose, free_axes};
 use super::read::strides;
 use super::value::{BROKEN, Data, PRESENT, Value};
+use super::write::Writer;
 use super::{Appended, InterpError, Options};
 use crate::dtype::DType;
 use crate::entity::Entity;
@@ -87,6 +88,20 @@ impl<'a> Run<'a> {
     /// The same, needed by tensor `id`.
     fn index(&self, id: TensorId, index: &Index) -> Done<i64> {
         self.eval(index).ok_or_else(|| self.fault(id, "an integer expression has no value here"))
+    }
+    /// How many elements a tensor of this shape has, if memory could hold them.
+    pub(super) fn count(&self, id: TensorId, shape: &[usize]) -> Done<usize> {
+        if shape.contains(&0) {
+            return Ok(0);
+        }
+        let count = shape.iter().fold(1_u128, |count, size| count.saturating_mul(*size as u128));
+        usize::try_from(count)
+            .ok()
+            .filter(|count| isize::try_from(*count).is_ok_and(|count| count <= isize::MAX / 8))
+            .ok_or_else(|| self.too_large(id, count))
+    }
+    fn too_large(&self, id: TensorId, elements: u128) -> InterpError {
+        InterpError::memory(&self.function.tensors[id].name, elements.saturating_mul(8))
     }
     pub(super) fn size(&self, id: TensorId, index: &Index) -> Done<usize> {
         let value = self.index(id, index)?;
@@ -201,19 +216,20 @@ impl<'a> Run<'a> {
             |axes: &[AxisId]| axes.iter().map(|a| self.size(id, &function.axes[*a].extent)).collect::<Done<Vec<_>>>();
         let program = &self.programs[&key];
         let (shape, loops, block) = (sizes(axes)?, sizes(&program.loops)?, sizes(&program.block)?);
-        let count = shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 40);
-        let count = count.ok_or_else(|| self.fault(id, format!("the shape {shape:?} is too large")))?;
+        let count = self.count(id, &shape)?;
         let strides = strides(&shape);
         let moves = |over: &[AxisId]| -> Vec<usize> {
             over.iter().map(|a| axes.iter().position(|b| a == b).map_or(0, |at| strides[at])).collect()
         };
         let mut writer =
-            Writer::new(function.terms[value].dtype, count, moves(&program.loops), moves(&program.block), block);
+            Writer::new(function.terms[value].dtype, count, moves(&program.loops), moves(&program.block), block)
+                .ok_or_else(|| self.too_large(id, count as u128))?;
         let mut machine = Machine::new(function, program, &self.tensors, &self.position);
         if count > 0 {
-            writer
-                .fill(&mut machine, &loops)
-                .map_err(|message| InterpError::new(&function.tensors[id].name, message))?;
+            writer.fill(&mut machine, &loops).map_err(|message| match machine.lacking {
+                Some(elements) => self.too_large(id, elements),
+                None => self.fault(id, message),
+            })?;
         }
         Ok(Filled { lane: writer.lane, state: writer.state, shape, broken: machine.broken })
     }
@@ -297,7 +313,7 @@ impl<'a> Run<'a> {
             let TensorKind::Def { axes, value, .. } = &tensor.kind else { continue };
             if axes.contains(&axis) {
                 let shape = tensor.shape.iter().map(|s| self.size(*id, s)).collect::<Done<Vec<_>>>()?;
-                let lane = Writer::new(self.function.terms[*value].dtype, 0, Vec::new(), Vec::new(), Vec::new()).lane;
+                let lane = Lane::of(self.function.terms[*value].dtype);
                 let empty = self.value_of(*id, Filled { lane, state: None, shape, broken: None })?;
                 self.tensors[id.index()] = Some(Arc::new(empty));
             }
@@ -323,77 +339,6 @@ impl<'a> Run<'a> {
             TensorKind::Def { rounded, .. } => *rounded,
             TensorKind::Input(_) => true,
             _ => false,
-        }
-    }
-}
-
-/// Writes blocks into a row-major tensor whatever the order of the loops.
-struct Writer {
-    lane: Lane,
-    state: Option<Vec<u8>>,
-    count: usize,
-    loop_steps: Vec<usize>,
-    block_steps: Vec<usize>,
-    block: Vec<usize>,
-}
-
-impl Writer {
-    fn new(dtype: DType, count: usize, loop_steps: Vec<usize>, block_steps: Vec<usize>, block: Vec<usize>) -> Self {
-        let lane = match Lane::of(dtype) {
-            Lane::F(_) => Lane::F(vec![0.0; count]),
-            Lane::I(_) => Lane::I(vec![0; count]),
-            Lane::B(_) => Lane::B(vec![false; count]),
-        };
-        Self { lane, state: None, count, loop_steps, block_steps, block }
-    }
-    fn fill(&mut self, machine: &mut Machine<'_>, loops: &[usize]) -> Result<(), String> {
-        let program = machine.program;
-        let low = vec![0; self.block.len()];
-        machine.set_block(program.context, &low, &self.block);
-        let offsets = self.offsets();
-        let mut at = vec![0_usize; loops.len()];
-        loop {
-            for (axis, place) in program.loops.iter().zip(&at) {
-                machine.set(axis.index(), *place as i64);
-            }
-            machine.eval(program.root)?;
-            let base: usize = at.iter().zip(&self.loop_steps).map(|(at, step)| at * step).sum();
-            self.write(machine, base, &offsets);
-            if !advance(&mut at, loops) {
-                return Ok(());
-            }
-        }
-    }
-    /// Where each element of a block goes, relative to its first.
-    fn offsets(&self) -> Vec<usize> {
-        let count: usize = self.block.iter().product();
-        let mut at = vec![0_usize; self.block.len()];
-        let mut offsets = Vec::with_capacity(count);
-        for _ in 0..count {
-            offsets.push(at.iter().zip(&self.block_steps).map(|(at, step)| at * step).sum());
-            advance(&mut at, &self.block);
-        }
-        offsets
-    }
-    fn write(&mut self, machine: &Machine<'_>, base: usize, offsets: &[usize]) {
-        fn scatter<T: Copy>(to: &mut [T], from: &[T], base: usize, offsets: &[usize]) {
-            if let [one] = from {
-                offsets.iter().for_each(|at| to[base + at] = *one);
-            } else {
-                offsets.iter().zip(from).for_each(|(at, x)| to[base + at] = *x);
-            }
-        }
-        let root = machine.program.root;
-        match &mut self.lane {
-            Lane::F(to) => scatter(to, machine.floats(root), base, offsets),
-            Lane::I(to) => scatter(to, machine.ints(root), base, offsets),
-            Lane::B(to) => scatter(to, machine.bools(root), base, offsets),
-        }
-        if !machine.cells[root].state.is_empty() {
-            let states = self.state.get_or_insert_with(|| vec![PRESENT; self.count]);
-            for (at, offset) in offsets.iter().enumerate() {
-                states[base + offset] = machine.state(root, at);
-            }
         }
     }
 }

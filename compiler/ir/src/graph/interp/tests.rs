@@ -58,6 +58,40 @@ fn contractions_agree_with_plain_loops() {
 }
 
 #[test]
+fn every_path_of_a_sum_of_products_agrees_with_plain_loops() {
+    let (m, n, k) = (4_usize, 6_usize, 12_usize);
+    let (a, mut b, s) = (noise(m * k, 3), noise(k * n, 4), noise(n, 5));
+    let program = |body: &str| format!("fn f<M, N, K>(a: f32[M, K], b: f32[K, N], s: f32[N]) -> (y) {{ {body} }}");
+    let inputs = |b: &[f64]| vec![("a", floats(&[m, k], &a)), ("b", floats(&[k, n], b)), ("s", floats(&[n], &s))];
+    let sums = |term: &dyn Fn(usize, usize, usize) -> f64| -> Vec<f64> {
+        let all = (0..m).flat_map(|i| (0..n).map(move |j| (i, j)));
+        all.map(|(i, j)| (0..k).map(|x| term(i, j, x)).sum()).collect()
+    };
+    // Contiguous results, then a factor that moves with the block alone, and one that is computed.
+    let plain = program("let y[i in M, j in N] = sum[k in K](mul(a[i, k], b[k, j]));");
+    close(&y(&plain, inputs(&b)), &sums(&|i, j, x| a[i * k + x] * b[x * n + j]));
+    let scaled = program("let y[i in M, j in N] = sum[k in K](mul(exp(a[i, k]), mul(b[k, j], s[j]), 3.0));");
+    close(&y(&scaled, inputs(&b)), &sums(&|i, j, x| a[i * k + x].exp() * b[x * n + j] * s[j] * 3.0));
+    // Both factors move along the block; quotients and remainders as subscripts.
+    let both = program("let y[i in M, j in N] = sum[k in K](mul(a[i, k], b[k - k % 3, j], b[k / 2, j]));");
+    close(&y(&both, inputs(&b)), &sums(&|i, j, x| a[i * k + x] * b[(x - x % 3) * n + j] * b[x / 2 * n + j]));
+    let diagonal = program("let y[j in N] = sum[i in M](mul(a[i, j], b[i, j], b[j, i]));");
+    let expected: Vec<f64> = (0..n).map(|j| (0..m).map(|i| a[i * k + j] * b[i * n + j] * b[j * n + i]).sum()).collect();
+    close(&y(&diagonal, inputs(&b)), &expected);
+    // What is masked reaches no result, whatever stands beside it.
+    let masked = program(
+        "let p[i in M, k in K] = where(a[i, k], le(#k, #i)); let y[i in M, j in N] = sum[k in K](mul(p[i, k], b[k, j]));",
+    );
+    b[(m + 1) * n..].fill(f64::INFINITY);
+    let expected = sums(&|i, j, x| if x <= i { a[i * k + x] * b[x * n + j] } else { 0.0 });
+    close(&y(&masked, inputs(&b)), &expected);
+    let row = program("let y[i in M, j in N] = logsumexp[k in K](mul(a[i, k], b[k, j]));");
+    b.fill(700.0);
+    let expected: Vec<f64> = sums(&|i, _, x| (700.0 * (a[i * k + x] - 1.0)).exp());
+    close(&y(&row, inputs(&b)), &expected.iter().map(|sum| 700.0 + sum.ln()).collect::<Vec<_>>());
+}
+
+#[test]
 fn absence_is_skipped_and_filled() {
     let x = || vec![("x", floats(&[4], &[1.0, 2.0, 3.0, 4.0]))];
     let f = |body: &str| format!("fn f(x: f32[4]) -> (y) {{ let y[i in 4] = {body}; }}");
@@ -260,6 +294,9 @@ fn wrong_arguments_are_named() {
     let text = "fn f<N>(x: f32[N], y: f32[N]) -> () {}";
     let failed = |inputs| call(text, inputs, &[]).expect_err("an error");
     assert!(failed(vec![("x", floats(&[2], &[1.0; 2]))]).contains("`y`"));
-    assert!(failed(vec![("x", floats(&[2], &[1.0; 2])), ("y", floats(&[3], &[1.0; 3]))]).contains("`N` is 2"));
+    assert!(
+        failed(vec![("x", floats(&[2], &[1.0; 2])), ("y", floats(&[3], &[1.0; 3]))])
+            .contains("of `y` has size 3, but other sizes make it 2")
+    );
     assert!(failed(vec![("x", floats(&[2], &[1.0; 2])), ("y", ints(&[1, 2]))]).contains("element type"));
 }

@@ -184,6 +184,9 @@ impl Value {
 }
 
 fn decode(dtype: DType, count: usize, bytes: &[u8]) -> Result<Data, String> {
+    let most = count.checked_mul(size_of::<i64>()).ok_or("the shape overflows")?;
+    // One allocation that is tried stands for those below, none of which is larger.
+    Vec::<u8>::new().try_reserve_exact(most).map_err(|_| format!("there are no {most} bytes for it"))?;
     fn each<const N: usize, T>(bytes: &[u8], read: fn([u8; N]) -> T) -> Vec<T> {
         let fixed = |chunk: &[u8]| chunk.try_into().expect("chunks of the array's size");
         bytes.chunks_exact(N).map(|chunk| read(fixed(chunk))).collect()
