@@ -10,8 +10,10 @@ use crate::tensor::View;
 use crate::{Device, Error};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
-use sawmill_ir::graph::{DimKind, Elem, Function, Input, Op, Param, Require, Tensor, TensorKind};
-use sawmill_ir::index::{Atom, DimId, Index, TensorId};
+use sawmill_ir::graph::sizes::{self, Fact, SizeError};
+use sawmill_ir::graph::{Elem, Function, Input, Op, Param, Tensor, TensorKind};
+use sawmill_ir::index::{Atom, Index, TensorId};
+use std::collections::BTreeMap;
 
 /// What a call determines.
 #[derive(Debug)]
@@ -26,19 +28,13 @@ pub(crate) struct Bound {
     pub(crate) device: Option<Device>,
 }
 
-/// Binds `values` and explicitly given `dims` to the signature of `function`.
+/// Binds `values` and explicitly `given` dims to the signature of `function`.
 pub(crate) fn bind(
     function: &Function,
     values: &[(String, Value<'_>)],
-    dims: &[(String, i64)],
+    given: &[(String, i64)],
 ) -> Result<Bound, Error> {
-    let mut binder = Binder {
-        function,
-        dims: vec![None; function.dims.len()],
-        types: vec![None; function.type_params.len()],
-        facts: Vec::new(),
-    };
-    binder.given_dims(dims)?;
+    let mut binder = Binder { function, types: vec![None; function.type_params.len()], facts: Vec::new() };
     check_names(function, values)?;
     let (mut defaulted, mut device) = (Vec::new(), None);
     for (id, tensor, input) in inputs(function) {
@@ -51,11 +47,8 @@ pub(crate) fn bind(
             None => return Err(Error::argument(&function.name, &tensor.name, "is missing and has no default")),
         }
     }
-    binder.solve()?;
-    binder.defaults()?;
-    let dims = binder.finish()?;
     let types = binder.finish_types()?;
-    check_requirements(function, &dims)?;
+    let dims = dims_of(function, &binder.facts, values, given)?;
     check_promises(function, values, &dims)?;
     Ok(Bound { dims, types, defaulted, device })
 }
@@ -102,32 +95,13 @@ fn check_names(function: &Function, values: &[(String, Value<'_>)]) -> Result<()
     Ok(())
 }
 
-/// A size that an argument has where the signature says `expected`.
-struct Fact<'f> {
-    argument: &'f str,
-    dimension: usize,
-    expected: &'f Index,
-    actual: i64,
-}
-
 struct Binder<'f> {
     function: &'f Function,
-    dims: Vec<Option<i64>>,
     types: Vec<Option<RuntimeElem>>,
     facts: Vec<Fact<'f>>,
 }
 
 impl<'f> Binder<'f> {
-    fn given_dims(&mut self, dims: &[(String, i64)]) -> Result<(), Error> {
-        for (name, value) in dims {
-            let Some((id, _)) = self.function.dims.iter().find(|(_, dim)| dim.name == *name) else {
-                return Err(Error::argument(&self.function.name, name, "is no dim"));
-            };
-            self.dims[id.index()] = Some(*value);
-        }
-        Ok(())
-    }
-
     fn argument(&mut self, id: TensorId, tensor: &'f Tensor, input: &'f Input, value: &Value<'_>) -> Result<(), Error> {
         let sizes = &tensor.shape;
         match value {
@@ -199,9 +173,6 @@ impl<'f> Binder<'f> {
 
     fn size(&mut self, tensor: &'f Tensor, dimension: usize, expected: &'f Index, actual: usize) -> Result<(), Error> {
         let actual = i64::try_from(actual).map_err(|_| self.error(tensor, format!("size {actual} is too large")))?;
-        if let Some(Atom::Dim(dim)) = expected.as_atom() {
-            self.dims[dim.index()].get_or_insert(actual);
-        }
         self.facts.push(Fact { argument: &tensor.name, dimension, expected, actual });
         Ok(())
     }
@@ -231,93 +202,6 @@ impl<'f> Binder<'f> {
         Err(self.error(tensor, format!("has elements {expected}, not {actual}")))
     }
 
-    /// The value of an expression over dims, if they are bound, with `assume` in place of one dim.
-    fn eval(&self, index: &Index, assume: Option<(DimId, i64)>) -> Option<i64> {
-        index.eval(&mut |atom, _| match atom {
-            Atom::Dim(dim) => assume.filter(|(d, _)| d == dim).map(|(_, v)| v).or(self.dims[dim.index()]),
-            _ => None,
-        })
-    }
-
-    /// Binds dims that equations determine, until none is left that can be.
-    fn solve(&mut self) -> Result<(), Error> {
-        // Most sizes are known by now, and `finish` checks them all.
-        let open = self.facts.iter().filter(|fact| self.eval(fact.expected, None).is_none());
-        let sizes = open.map(|fact| fact.expected.sub(&Index::int(fact.actual)));
-        let equations = self.function.requires.iter().filter_map(|require| match require {
-            Require::Equal(a, b) => Some(a.sub(b)),
-            Require::NonNegative(_) => None,
-        });
-        let zeros: Vec<Index> = sizes.chain(equations).collect();
-        let mut progress = true;
-        while progress {
-            progress = false;
-            for zero in &zeros {
-                if let Some((dim, value)) = self.root(zero) {
-                    self.dims[dim.index()] = Some(value);
-                    progress = true;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The one unbound dim of `zero`, and the value that makes the expression 0, if it is linear in it and the value whole.
-    fn root(&self, zero: &Index) -> Option<(DimId, i64)> {
-        let mut unbound = None;
-        let mut lone = true;
-        zero.for_each_atom(&mut |atom| {
-            if let Atom::Dim(dim) = atom
-                && self.dims[dim.index()].is_none()
-            {
-                lone &= unbound.is_none_or(|d| d == *dim);
-                unbound = Some(*dim);
-            }
-        });
-        let dim = unbound.filter(|_| lone)?;
-        let at = |value| self.eval(zero, Some((dim, value)));
-        let (at0, at1, at2) = (at(0)?, at(1)?, at(2)?);
-        let slope = at1.checked_sub(at0)?;
-        let linear = at2.checked_sub(at1)? == slope && slope != 0;
-        let value = at0.checked_neg()?.checked_div(slope)?;
-        (linear && at(value) == Some(0) && value >= 0).then_some((dim, value))
-    }
-
-    fn defaults(&mut self) -> Result<(), Error> {
-        for (id, dim) in self.function.dims.iter() {
-            if let (None, DimKind::Const(Some(value))) = (self.dims[id.index()], dim.kind) {
-                self.dims[id.index()] = Some(value);
-            }
-        }
-        self.solve()
-    }
-
-    /// Every dim's value, checked against every size.
-    fn finish(&self) -> Result<Vec<i64>, Error> {
-        let name = &self.function.name;
-        let mut dims = Vec::with_capacity(self.dims.len());
-        for (id, dim) in self.function.dims.iter() {
-            let missing = || Error::argument(name, &dim.name, "no argument determines this dim: give it by name");
-            let value = self.dims[id.index()].ok_or_else(missing)?;
-            if matches!(dim.kind, DimKind::Const(_)) && value < 1 {
-                return Err(Error::argument(name, &dim.name, format!("a const dim is at least 1, not {value}")));
-            }
-            dims.push(value);
-        }
-        for fact in &self.facts {
-            let expected = self.eval(fact.expected, None);
-            if expected != Some(fact.actual) {
-                let expected = expected.map_or("out of range".to_owned(), |e| e.to_string());
-                let message = format!(
-                    "dimension {} has size {}, but other arguments make it {expected}",
-                    fact.dimension, fact.actual
-                );
-                return Err(Error::argument(name, fact.argument, message));
-            }
-        }
-        Ok(dims)
-    }
-
     fn finish_types(&self) -> Result<Vec<RuntimeElem>, Error> {
         let missing = |name: &str| Error::argument(&self.function.name, name, "no argument determines this type");
         let rounds = |at: usize| {
@@ -334,6 +218,42 @@ impl<'f> Binder<'f> {
         let named = self.types.iter().zip(&self.function.type_params);
         named.map(|(elem, param)| elem.ok_or_else(|| missing(&param.name))).collect()
     }
+}
+
+/// A value for every dim, from the sizes of arguments and the dims `given` by name.
+fn dims_of(
+    function: &Function,
+    facts: &[Fact<'_>],
+    values: &[(String, Value<'_>)],
+    given: &[(String, i64)],
+) -> Result<Vec<i64>, Error> {
+    let name = &function.name;
+    if let Some((dim, _)) = given.iter().find(|(dim, _)| function.dims.values().all(|known| known.name != *dim)) {
+        return Err(Error::argument(name, dim, "is no dim"));
+    }
+    let dims: BTreeMap<String, i64> = given.iter().cloned().collect();
+    let scalars = |id: TensorId| match value_of(values, &function.tensors.get(id)?.name)? {
+        Value::Int(value) => Some(*value),
+        _ => None,
+    };
+    sizes::bind(function, &sizes::Call { facts, dims: &dims, scalars: &scalars }).map_err(|error| match error {
+        SizeError::Rank { argument, given, rank } => {
+            Error::argument(name, &argument, format!("has rank {rank}, not {given}"))
+        }
+        SizeError::Size { argument, dimension, actual, expected } => {
+            let expected = expected.map_or("out of range".to_owned(), |e| e.to_string());
+            let message = format!("dimension {dimension} has size {actual}, but other arguments make it {expected}");
+            Error::argument(name, &argument, message)
+        }
+        SizeError::Unknown { dim } => Error::argument(name, &dim, "no argument determines this dim: give it by name"),
+        SizeError::Small { dim, value, least } => {
+            Error::argument(name, &dim, format!("this dim is at least {least}, not {value}"))
+        }
+        SizeError::Requirement { text, sizes } => {
+            let message = format!("requires `{text}`, which does not hold with {sizes}");
+            Error::Requirement { function: name.clone(), message }
+        }
+    })
 }
 
 /// Whether an integer value can be an element of `dtype`.
@@ -382,31 +302,6 @@ fn eval(index: &Index, dims: &[i64]) -> Option<i64> {
         Atom::Dim(dim) => dims.get(dim.index()).copied(),
         _ => None,
     })
-}
-
-fn check_requirements(function: &Function, dims: &[i64]) -> Result<(), Error> {
-    for require in &function.requires {
-        let holds = match require {
-            Require::Equal(a, b) => eval(a, dims).is_some() && eval(a, dims) == eval(b, dims),
-            Require::NonNegative(a) => eval(a, dims).is_some_and(|value| value >= 0),
-        };
-        if !holds {
-            let sizes = function.dims.iter().map(|(id, dim)| format!("{} = {}", dim.name, dims[id.index()]));
-            let sizes: Vec<String> = sizes.collect();
-            let text = requirement_text(function, require);
-            let message = format!("requires `{text}`, which does not hold with {}", sizes.join(", "));
-            return Err(Error::Requirement { function: function.name.clone(), message });
-        }
-    }
-    Ok(())
-}
-
-fn requirement_text(function: &Function, require: &Require) -> String {
-    let text = |index: &Index| sawmill_ir::graph::text::print_index(function, index);
-    match require {
-        Require::Equal(a, b) => format!("{} == {}", text(a), text(b)),
-        Require::NonNegative(a) => format!("{} >= 0", text(a)),
-    }
 }
 
 /// Promised ranges of integer arguments in host memory.

@@ -5,8 +5,10 @@
 
 use crate::Error;
 use crate::element::RuntimeElem;
+use crate::memory::{gather, scatter};
 use crate::storage::Storage;
-use crate::tensor::Layout;
+use crate::tensor::{Layout, Tensor};
+use sawmill_ir::backend::Slot;
 use sawmill_ir::dtype::DType;
 
 /// What a `cache` item declares.
@@ -51,7 +53,7 @@ pub trait CacheType: Sized {
 
 /// Storage of a cache.
 pub struct Cache {
-    pub(crate) fields: Vec<(&'static str, Store)>,
+    pub(crate) fields: Vec<(String, Store)>,
     pub(crate) len: usize,
     pub(crate) capacity: usize,
 }
@@ -69,8 +71,50 @@ impl Cache {
         if dims.len() != def.dims.len() {
             return Err(Error::Tensor(format!("cache {} has the dims {:?}, not {dims:?}", def.name, def.dims)));
         }
-        let fields = def.fields.iter().map(|field| Ok((field.name, Store::new(def, field, dims, capacity)?)));
+        let fields =
+            def.fields.iter().map(|field| Ok((field.name.to_owned(), Store::new(def, field, dims, capacity)?)));
         Ok(Self { fields: fields.collect::<Result<_, Error>>()?, len: 0, capacity })
+    }
+    /// A cache with room for `capacity` positions that holds copies of `fields`: each a name, the positions so far, and the
+    /// dimension along which they lie.
+    ///
+    /// # Errors
+    /// If the fields disagree in how many positions there are, there are more than `capacity`, or elements are packed.
+    pub fn from_fields(fields: &[(&str, &Tensor, usize)], capacity: usize) -> Result<Self, Error> {
+        let mut cache = Self { fields: Vec::new(), len: 0, capacity };
+        for (at, (name, tensor, grows)) in fields.iter().enumerate() {
+            let wrong = |message: String| Error::Tensor(format!("cache field {name}: {message}"));
+            let len = *tensor.shape().get(*grows).ok_or_else(|| wrong(format!("has no dimension {grows}")))?;
+            if len > capacity || (at > 0 && len != cache.len) {
+                let expected = if at > 0 { cache.len.to_string() } else { format!("up to {capacity}") };
+                return Err(wrong(format!("holds {len} positions, not {expected}")));
+            }
+            if matches!(tensor.elem(), RuntimeElem::Packed(_)) {
+                return Err(wrong(format!("elements {} are appended to by no function", tensor.elem())));
+            }
+            let mut shape = tensor.shape().to_vec();
+            shape[*grows] = capacity;
+            let store = Store::zeroed(tensor.elem(), &shape, *grows, name)?;
+            let bytes = gather(&tensor.view().slot()).ok_or_else(|| wrong("is larger than memory".into()))?;
+            if !scatter(&store.slot(len), &bytes) {
+                return Err(wrong("its copy has another size".into()));
+            }
+            cache.len = len;
+            cache.fields.push(((*name).to_owned(), store));
+        }
+        Ok(cache)
+    }
+    /// The positions that field `name` holds, copied; `None` if there is no such field.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn field(&self, name: &str) -> Option<Result<Tensor, Error>> {
+        let (_, store) = self.fields.iter().find(|(field, _)| field == name)?;
+        let mut shape = store.layout.shape.clone();
+        shape[store.grows] = self.len;
+        let bytes = gather(&store.slot(self.len));
+        let out_of_memory = || Error::OutOfMemory { what: format!("a copy of {name}"), bytes: self.bytes() as u128 };
+        Some(bytes.ok_or_else(out_of_memory).and_then(|bytes| Tensor::from_bytes(&bytes, store.layout.elem, &shape)))
     }
     /// Positions held.
     pub fn len(&self) -> usize {
@@ -107,10 +151,20 @@ impl Store {
             shape
                 .push(size.ok_or_else(|| Error::Tensor(format!("{}: size {:?} is unknown", name(), field.shape[at])))?);
         }
-        let layout = Layout::row_major(elem, &shape, 0)?;
+        Self::zeroed(elem, &shape, field.grows, &name())
+    }
+    fn zeroed(elem: RuntimeElem, shape: &[usize], grows: usize, name: &str) -> Result<Self, Error> {
+        let layout = Layout::row_major(elem, shape, 0)?;
         let bytes = layout.bytes()?;
-        let what = format!("{} of shape {shape:?}", name());
+        let what = format!("{name} of shape {shape:?}");
         let bytes = usize::try_from(bytes).map_err(|_| Error::OutOfMemory { what: what.clone(), bytes })?;
-        Ok(Self { storage: Storage::zeroed(bytes, &what)?, layout, grows: field.grows })
+        Ok(Self { storage: Storage::zeroed(bytes, &what)?, layout, grows })
+    }
+    /// Memory of the first `len` positions.
+    pub(crate) fn slot(&self, len: usize) -> Slot {
+        let mut slot = self.layout.slot(self.storage.address());
+        // A capacity is at most `isize::MAX` bytes, and `len` at most the capacity.
+        slot.shape[self.grows] = len as i64;
+        slot
     }
 }

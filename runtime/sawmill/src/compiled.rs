@@ -28,7 +28,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// What is compiled, apart from the device.
 pub(crate) struct Request<'r> {
     function: &'static Function,
-    module: &'static graph::Module,
     digest: &'static str,
     /// Values of const dims, by name.
     consts: Vec<(String, i64)>,
@@ -66,7 +65,6 @@ impl<'r> Request<'r> {
         let types = signature.type_params.iter().zip(&bound.types);
         Ok(Self {
             function,
-            module: &joined.module,
             digest: &joined.digest,
             consts: consts.map(|(id, dim)| (dim.name.clone(), bound.dims[id.index()])).collect(),
             types: types.map(|(param, elem)| (param.name.clone(), *elem)).collect(),
@@ -97,28 +95,35 @@ impl<'r> Request<'r> {
     }
     /// The linked function.
     fn link(&self) -> Result<graph::Function, Error> {
-        let name = self.function.name;
-        let mut bindings = link::Bindings::default();
-        for (dim, value) in &self.consts {
-            bindings.dims.push((dim.clone(), *value));
-        }
-        for (param, elem) in &self.types {
-            bindings.types.push((param.clone(), graph_elem(*elem)));
-        }
-        bindings.defaults = self.defaulted.to_vec();
-        for closure in &self.closures {
-            bindings.closures.push((closure.name.to_owned(), closure.graph.function.clone()));
-        }
-        let mut modules = vec![self.module.clone()];
-        for (_, elem) in &self.types {
-            if let RuntimeElem::Packed(packed) = elem {
-                let format = text::parse(packed.format().program);
-                modules.push(format.map_err(|e| Error::bug(name, e.to_string(), packed.format().program))?);
-            }
-        }
-        let linked = link::link(&modules, name, &bindings);
-        linked.map_err(|e| Error::bug(name, e.to_string(), text::print(self.module)))
+        let closures = self.closures.iter().map(|closure| (closure.name.to_owned(), closure.graph.function.clone()));
+        let bindings = link::Bindings {
+            dims: self.consts.clone(),
+            defaults: self.defaulted.to_vec(),
+            closures: closures.collect(),
+            ..Default::default()
+        };
+        link_function(self.function, &self.types, bindings)
     }
+}
+
+/// `function` linked: its program with the formats of packed `types`, under `bindings`, which name no types yet.
+pub(crate) fn link_function(
+    function: &'static Function,
+    types: &[(String, RuntimeElem)],
+    mut bindings: link::Bindings,
+) -> Result<graph::Function, Error> {
+    let name = function.name;
+    let module = function.module()?;
+    let mut modules = vec![module.clone()];
+    for (param, elem) in types {
+        bindings.types.push((param.clone(), graph_elem(*elem)));
+        if let RuntimeElem::Packed(packed) = elem {
+            let format = text::parse(packed.format().program);
+            modules.push(format.map_err(|e| Error::bug(name, e.to_string(), packed.format().program))?);
+        }
+    }
+    let linked = link::link(&modules, name, &bindings);
+    linked.map_err(|e| Error::bug(name, e.to_string(), text::print(module)))
 }
 
 /// A closure of a call with its graph form, which is made once for each text and kind of captures.
@@ -197,7 +202,7 @@ fn check_captures(
 }
 
 /// The element type in graph IR.
-pub(crate) fn graph_elem(elem: RuntimeElem) -> graph::Elem {
+fn graph_elem(elem: RuntimeElem) -> graph::Elem {
     match elem {
         RuntimeElem::Type(dtype) => graph::Elem::Type(dtype),
         RuntimeElem::Packed(packed) => graph::Elem::Format(packed.format().name.to_owned()),

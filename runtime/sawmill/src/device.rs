@@ -4,7 +4,7 @@ use crate::Error;
 use crate::compiled::Compiled;
 use crate::pool::Pool;
 use rustc_hash::FxHashMap;
-use sawmill_ir::backend::Backend;
+use sawmill_ir::backend::{Backend, Workers};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -105,9 +105,13 @@ impl Device {
     pub fn engine(&self) -> Engine {
         self.inner.engine
     }
+    /// The device's threads, for work of the caller's own between calls. A panic in it is an error of that work alone.
+    pub fn workers(&self) -> &dyn Workers {
+        &self.inner.pool
+    }
     /// Number of workers.
     pub fn threads(&self) -> usize {
-        sawmill_ir::backend::Workers::count(&self.inner.pool)
+        self.inner.pool.count()
     }
     /// The entry of `key`, new or known.
     pub(crate) fn entry(&self, key: &str) -> Entry {

@@ -5,7 +5,7 @@
 
 use crate::{Error, Format};
 use sawmill_ir::dtype::DType;
-use sawmill_ir::graph::{self, Elem, TensorKind, text};
+use sawmill_ir::graph::text;
 use std::fmt;
 
 /// The element type of a tensor at run time.
@@ -31,7 +31,7 @@ impl PackedType {
         let broken = |message: String| Error::bug(format.name, message, format.program);
         let module = text::parse(format.program).map_err(|e| broken(e.to_string()))?;
         let graph = module.format(format.name).ok_or_else(|| broken("the program does not hold the format".into()))?;
-        let record_bytes = record_bytes(&graph.value).ok_or_else(|| broken("a field has no whole bytes".into()))?;
+        let record_bytes = graph.record_bytes().map_err(broken)?;
         Ok(Self { format, record_values: graph.record_values, record_bytes })
     }
     /// The format.
@@ -46,20 +46,6 @@ impl PackedType {
     pub fn record_bytes(self) -> u32 {
         self.record_bytes
     }
-}
-
-/// Bytes of one record: those of every field for one step of its first axis.
-fn record_bytes(equation: &graph::Function) -> Option<u32> {
-    let mut total = 0_u32;
-    for field in equation.tensors.values().filter(|tensor| matches!(tensor.kind, TensorKind::Input(_))) {
-        let Elem::Type(dtype) = field.elem else { return None };
-        let mut bits = dtype.bits();
-        for size in field.shape.iter().skip(1) {
-            bits = bits.checked_mul(u32::try_from(size.as_int()?).ok()?)?;
-        }
-        total = total.checked_add(bits.is_multiple_of(8).then_some(bits / 8)?)?;
-    }
-    Some(total)
 }
 
 impl PartialEq for PackedType {

@@ -94,3 +94,19 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Error;
+    use sawmill_ir::backend::RunError;
+
+    #[test]
+    fn failures_of_a_run_keep_their_kind() {
+        let worker = Error::run("f", RunError::Worker("item 3".into()));
+        assert!(matches!(&worker, Error::Worker { .. }), "{worker:?}");
+        assert_eq!(worker.to_string(), "f: a worker panicked: item 3");
+        let memory = Error::run("f", RunError::OutOfMemory { what: "`t`".into(), bytes: 8 });
+        assert!(matches!(memory, Error::OutOfMemory { bytes: 8, .. }));
+        assert!(matches!(Error::run("f", RunError::Bug("b".into())), Error::Bug { .. }));
+    }
+}

@@ -3,7 +3,7 @@
 //! In: a function, values of its const dims and types, a device with a backend. Out: [`Explanation`].
 //! Invariant: everything but [`Stage::time`] is the same for the same input, byte for byte.
 
-use crate::compiled::graph_elem;
+use crate::compiled::link_function;
 use crate::element::RuntimeElem;
 use crate::function::Function;
 use crate::{Device, Error};
@@ -56,8 +56,17 @@ pub struct Stage {
 }
 
 impl Function {
-    /// Compiles the function for `device` and tells how. Closures and optional arguments take their defaults; `all` shows
-    /// the steps that are bookkeeping too.
+    /// The function without calls, closures, formats and type parameters. Closures take their defaults, optional arguments
+    /// are given.
+    ///
+    /// # Errors
+    /// If a const dim or a type has no value, or one does not fit.
+    pub fn linked(&'static self, given: &Specialisation) -> Result<graph::Function, Error> {
+        let bindings = link::Bindings { dims: given.dims.clone(), ..Default::default() };
+        link_function(self, &given.types, bindings)
+    }
+    /// Compiles the function for `device` and tells how. Closures take their defaults, optional arguments are
+    /// given; `all` shows the steps that are bookkeeping too.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a device without a backend, else what compiling reports.
@@ -69,7 +78,7 @@ impl Function {
             engine: engine.to_owned(),
             message: "it compiles nothing that could be explained".to_owned(),
         })?;
-        let linked = self.linked_with_defaults(given)?;
+        let linked = self.linked(given)?;
         let normal = normalise(&linked).map_err(fail)?;
         let optimised = optimise_explained(&normal, backend.target()).map_err(fail)?;
         let derivations =
@@ -96,13 +105,5 @@ impl Function {
             code: backend.explain(&tiles).map_err(fail)?,
             tiles: tile::text::print(&tiles),
         })
-    }
-
-    fn linked_with_defaults(&'static self, given: &Specialisation) -> Result<graph::Function, Error> {
-        let types = given.types.iter().map(|(name, elem)| (name.clone(), graph_elem(*elem)));
-        let bindings = link::Bindings { dims: given.dims.clone(), types: types.collect(), ..Default::default() };
-        let module = self.module()?;
-        let linked = link::link(std::slice::from_ref(module), self.name, &bindings);
-        linked.map_err(|error| Error::bug(self.name, error.to_string(), graph::text::print(module)))
     }
 }

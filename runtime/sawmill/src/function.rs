@@ -5,11 +5,13 @@
 use crate::bind::{self, Bound};
 use crate::call::Call;
 use crate::compiled::{Compiled, Request};
+use crate::pool::panic_message;
 use crate::tensor::Tensor;
 use crate::{Device, Error, disk};
 use rustc_hash::FxHashMap;
 use sawmill_ir::graph;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A function of an `arch!` block.
@@ -123,6 +125,10 @@ pub(crate) struct Prepared {
 
 /// Checks and compiles if needed.
 pub(crate) fn prepare(call: &Call<'_>) -> Result<Prepared, Error> {
+    guarded(call.function, || check_and_compile(call))
+}
+
+fn check_and_compile(call: &Call<'_>) -> Result<Prepared, Error> {
     let signature = call.function.graph()?;
     let bound = bind::bind(signature, &call.values, &call.dims)?;
     let device = choose_device(call, &bound)?;
@@ -134,7 +140,15 @@ pub(crate) fn prepare(call: &Call<'_>) -> Result<Prepared, Error> {
 /// Checks, compiles if needed, runs.
 pub(crate) fn run(mut call: Call<'_>) -> Result<Vec<(String, Tensor)>, Error> {
     let prepared = prepare(&call)?;
-    prepared.compiled.run(&prepared, &mut call.values, &call.closures)
+    guarded(call.function, || prepared.compiled.run(&prepared, &mut call.values, &call.closures))
+}
+
+/// A panic of the compiler or of an engine is a compiler bug like any other: it does not cross the API.
+fn guarded<T>(function: &'static Function, step: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // What a panic can leave half done are outputs, which are dropped, and appended positions that no cache counts yet.
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+        Err(Error::bug(function.name, format!("a panic: {}", panic_message(&*panic)), function.program))
+    })
 }
 
 fn choose_device(call: &Call<'_>, bound: &Bound) -> Result<Device, Error> {

@@ -73,6 +73,11 @@ impl Layout {
     }
     /// Checks that every element lies in `0..bytes`.
     fn check(&self, bytes: usize) -> Result<(), Error> {
+        if !self.shape.contains(&0) {
+            // Strides of zero let a shape count more elements than there are bytes.
+            let count = self.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+            count.filter(|count| isize::try_from(*count).is_ok()).ok_or_else(|| too_large(&self.shape))?;
+        }
         let (below, above) = self.span()?;
         if above == 0 {
             return Ok(());
@@ -95,7 +100,8 @@ impl Layout {
     }
     /// Number of elements.
     fn count(&self) -> usize {
-        self.shape.iter().product()
+        // A shape with a zero may have other sizes whose product overflows.
+        if self.shape.contains(&0) { 0 } else { self.shape.iter().product() }
     }
     /// The memory as a kernel sees it, at `base` (the first byte of the storage).
     pub(crate) fn slot(&self, base: *mut u8) -> Slot {

@@ -15,7 +15,7 @@ use sawmill_ir::dtype::DType;
 pub const THREADS: usize = 2;
 
 /// What becomes of `function` for the baseline target and [`THREADS`] threads. `dims` gives const dims; type parameters are
-/// `f32`; closures and optional arguments take their defaults.
+/// `f32`; closures take their defaults, optional arguments are given.
 ///
 /// # Errors
 /// What compiling reports.

@@ -121,9 +121,7 @@ impl<'r, 'a> Arguments<'r, 'a> {
 
 fn cache_slot(cache: &Cache, field: &str, len: usize) -> Option<Slot> {
     let (_, store) = cache.fields.iter().find(|(name, _)| *name == field)?;
-    let mut slot = store.layout.slot(store.storage.address());
-    slot.shape[store.grows] = i64::try_from(len).ok()?;
-    Some(slot)
+    Some(store.slot(len))
 }
 
 /// The element of an integer tensor of rank 0.

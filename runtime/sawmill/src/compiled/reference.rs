@@ -33,7 +33,10 @@ pub(super) fn run(
             inputs.insert(tensor.name.clone(), Arc::new(value));
         }
     }
-    let outcome = interp::run(linked, &dims, &inputs, Options::default()).map_err(|e| bug(e.to_string()))?;
+    let outcome = interp::run(linked, &dims, &inputs, Options::default()).map_err(|e| match e.memory {
+        Some(bytes) => Error::OutOfMemory { what: format!("`{}`", e.tensor), bytes },
+        None => bug(e.to_string()),
+    })?;
     check_room(name, &outcome.appended, &arguments)?;
     for appended in &outcome.appended {
         write_cache(name, appended, &mut arguments)?;
@@ -41,7 +44,12 @@ pub(super) fn run(
     let mut outputs = Vec::new();
     for (output, value) in &outcome.outputs {
         let bytes = encode(value).ok_or_else(|| bug(format!("output {output} has no bytes")))?;
-        outputs.push((output.clone(), Tensor::from_bytes(&bytes, RuntimeElem::Type(value.dtype), &value.shape)?));
+        let tensor = Tensor::from_bytes(&bytes, RuntimeElem::Type(value.dtype), &value.shape)?;
+        let tensor = match &prepared.bound.device {
+            Some(device) => tensor.on(device),
+            None => tensor,
+        };
+        outputs.push((output.clone(), tensor));
     }
     Ok(outputs)
 }
@@ -80,7 +88,18 @@ fn value(
     };
     let mut bytes = Vec::new();
     for slot in &slots {
-        bytes.extend(gather(slot).ok_or_else(|| bug("is larger than memory"))?);
+        let out_of_memory = || {
+            let elements = slot.shape.iter().fold(1_u128, |n, size| n.saturating_mul(size.unsigned_abs().into()));
+            let bytes = elements.saturating_mul(u128::from(slot.dtype.bits() / 8));
+            Error::OutOfMemory { what: format!("a copy of `{}`", tensor.name), bytes }
+        };
+        let part = gather(slot).ok_or_else(out_of_memory)?;
+        if bytes.is_empty() {
+            bytes = part;
+        } else {
+            bytes.try_reserve(part.len()).map_err(|_| out_of_memory())?;
+            bytes.extend(part);
+        }
     }
     let mut shape: Vec<usize> = match slots.first() {
         Some(slot) => slot.shape.iter().map(|size| *size as usize).collect(),
