@@ -48,6 +48,10 @@ pub struct ExplainArgs {
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
     pub dims: Vec<(String, i64)>,
 
+    /// Element type of a type parameter: f32, bf16, .. or a packed format such as q4_1 [default: f32 or i32]
+    #[arg(long = "type", value_name = "NAME=TYPE", value_parser = named)]
+    pub types: Vec<(String, String)>,
+
     /// Show the steps that are bookkeeping too
     #[arg(long)]
     pub all: bool,
@@ -170,6 +174,11 @@ fn dim(text: &str) -> Result<(String, i64), String> {
     let (name, size) = text.split_once('=').ok_or("it must be NAME=SIZE")?;
     let size = size.parse().ok().filter(|size| *size >= 1).ok_or("the size must be a number of at least 1")?;
     Ok((name.to_owned(), size))
+}
+
+fn named(text: &str) -> Result<(String, String), String> {
+    let (name, elem) = text.split_once('=').ok_or("it must be NAME=TYPE")?;
+    Ok((name.to_owned(), elem.to_owned()))
 }
 
 fn temperature(text: &str) -> Result<f32, String> {

@@ -8,14 +8,15 @@ use std::{
     io::{self, Write},
 };
 
-use sawmill::{
-    Explanation, Function, RuntimeElem, Specialisation,
-    ir::{dtype::DType, entity::Entity, graph::DimKind},
-};
+use sawmill::{Explanation, Function, PackedType, RuntimeElem, Specialisation, ir::dtype::DType};
+use sawmill_zoo::formats;
 
 use crate::{
     args::{EngineName, ExplainArgs},
-    check::{adversarial::find, sizes::choose},
+    check::{
+        adversarial::find,
+        sizes::{choose, specialisation as specialise},
+    },
     engine::{device, failure},
     error::Failure,
     terminal::say,
@@ -33,7 +34,7 @@ const ATTEMPTS: usize = 64;
 pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
     let function = find(&args.name)?;
     let device = device(EngineName::Cranelift, args.threads)?;
-    let given = specialisation(function, &args.dims)?;
+    let given = specialisation(function, &args.dims, &args.types)?;
     let explanation = function.explain(&device, &given, args.all).map_err(failure)?;
     let title = title(function, &given);
     match print(&mut io::stdout().lock(), &title, &explanation, args.no_code) {
@@ -48,8 +49,12 @@ pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Values of all const dims, stated or usual, and f32 for every type parameter.
-fn specialisation(function: &'static Function, stated: &[(String, i64)]) -> Result<Specialisation, Failure> {
+/// Values of all const dims and type parameters, stated or usual.
+fn specialisation(
+    function: &'static Function,
+    stated: &[(String, i64)],
+    stated_types: &[(String, String)],
+) -> Result<Specialisation, Failure> {
     let graph = function.graph().map_err(failure)?;
     let stated: BTreeMap<String, i64> = stated.iter().cloned().collect();
     if let Some(name) = stated.keys().find(|name| !graph.dims.values().any(|dim| dim.name == **name)) {
@@ -65,18 +70,25 @@ fn specialisation(function: &'static Function, stated: &[(String, i64)]) -> Resu
         Failure::user(format!("no sizes were found that satisfy the requirements of {}", function.name))
             .help("state const dims with --dim NAME=SIZE")
     })?;
-    let consts = graph.dims.iter().filter(|(_, dim)| matches!(dim.kind, DimKind::Const(_)));
-    Ok(Specialisation {
-        dims: consts.map(|(id, dim)| (dim.name.clone(), sizes[id.index()])).collect(),
-        types: graph
-            .type_params
-            .iter()
-            .map(|param| {
-                let dtype = if param.int { DType::I32 } else { DType::F32 };
-                (param.name.clone(), RuntimeElem::Type(dtype))
-            })
-            .collect(),
-    })
+    let types: BTreeMap<String, RuntimeElem> =
+        stated_types.iter().map(|(name, elem)| Ok((name.clone(), element(elem)?))).collect::<Result<_, Failure>>()?;
+    if let Some(name) = types.keys().find(|name| !graph.type_params.iter().any(|param| param.name == **name)) {
+        return Err(Failure::user(format!("{} has no type parameter `{name}`", function.name)));
+    }
+    Ok(specialise(graph, &sizes, &types))
+}
+
+/// The element type called `name`: a plain type, or a format of the zoo.
+fn element(name: &str) -> Result<RuntimeElem, Failure> {
+    if let Some(dtype) = DType::from_text(name) {
+        return Ok(RuntimeElem::Type(dtype));
+    }
+    let format = formats::FORMATS.iter().find(|format| format.name == name).ok_or_else(|| {
+        let names: Vec<&str> = formats::FORMATS.iter().map(|format| format.name).collect();
+        Failure::user(format!("`{name}` is no element type"))
+            .help(format!("it is a type such as f32 or bf16, or a format: {}", names.join(", ")))
+    })?;
+    PackedType::new(format).map(RuntimeElem::Packed).map_err(failure)
 }
 
 fn title(function: &Function, given: &Specialisation) -> String {

@@ -18,3 +18,6 @@ arch! {
     pub format q8_0<K> { d: f16[K / 32], q: i8[K / 32, 32] } where K % 32 == 0
         = |k| d[k / 32] * (q[k / 32, k % 32] as f32);
 }
+
+/// Every format, in order of declaration.
+pub static FORMATS: &[&sawmill::Format] = &[&q4_0, &q4_1, &q8_0];

@@ -12,6 +12,8 @@ pub mod fixtures;
 pub mod manifest;
 pub mod signature;
 pub mod sizes;
+pub mod values;
+pub mod work;
 pub mod zoo;
 
 use std::{
@@ -41,7 +43,10 @@ pub fn command(args: &CheckArgs) -> Result<u8, Failure> {
             print(&count);
             count.failed
         }
-        (None, Some(name)) => adversarial::run(adversarial::find(name)?, &device, &mut |line| print(&line))?,
+        (None, Some(name)) => {
+            let show = &mut |line: &str| print(&line);
+            adversarial::run(adversarial::find(name)?, &device, adversarial::ROUNDS, show)?
+        }
         (None, None) => return Err(Failure::user("name a function, or a directory with --fixtures")),
     };
     Ok(if failed > 0 { FOUND_EXIT } else { 0 })

@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use sawmill::ir::{
-    entity::Entity,
-    graph::{Function, Require},
-    index::{Atom, DimId, Index},
+use sawmill::{
+    RuntimeElem, Specialisation,
+    ir::{
+        dtype::DType,
+        entity::Entity,
+        graph::{DimKind, Function, Require},
+        index::{Atom, DimId, Index},
+    },
 };
 
 /// Values of the dims in order. `given` are fixed; `propose` is asked for the others, again and again until the
@@ -30,6 +34,21 @@ pub fn choose(
         let positive = sizes.iter().all(|&size| size >= 1);
         (positive && function.requires.iter().all(|require| holds(require, &sizes))).then_some(sizes)
     })
+}
+
+/// The const dims among `sizes`, by name.
+pub fn consts(function: &Function, sizes: &[i64]) -> BTreeMap<String, i64> {
+    let consts = function.dims.iter().filter(|(_, dim)| matches!(dim.kind, DimKind::Const(_)));
+    consts.map(|(id, dim)| (dim.name.clone(), sizes[id.index()])).collect()
+}
+
+/// The const dims among `sizes`, and for every type parameter `f32` or `i32`, or what `stated` says.
+pub fn specialisation(function: &Function, sizes: &[i64], stated: &BTreeMap<String, RuntimeElem>) -> Specialisation {
+    let types = function.type_params.iter().map(|param| {
+        let usual = RuntimeElem::Type(if param.int { DType::I32 } else { DType::F32 });
+        (param.name.clone(), stated.get(&param.name).copied().unwrap_or(usual))
+    });
+    Specialisation { dims: consts(function, sizes).into_iter().collect(), types: types.collect() }
 }
 
 /// The value of a size expression; `None` where it is not one of dims alone.

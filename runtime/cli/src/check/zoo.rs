@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use sawmill::{
-    Call, Device, Error, Function, RuntimeElem, Tensor, Value,
+    Call, Device, Error, Function,
     ir::{
         dtype::{DType, Kind},
         graph::{self, Elem, Param, TensorKind},
@@ -15,10 +15,11 @@ use sawmill::{
 };
 
 use super::{
-    array::{Array, Numbers},
+    array::Array,
     binding::Bound,
     fixtures::Runner,
     signature::{Argument, Candidate, Element, Output, Signature},
+    values::{Values, array_of},
 };
 use crate::{engine::failure, error::Failure};
 
@@ -67,24 +68,23 @@ impl Runner for Zoo {
     }
 }
 
-/// Runs `function` on `device`.
+/// Runs `function` on `device`; its outputs, and what its caches hold afterwards.
 ///
 /// # Errors
 /// What the call reports.
 pub fn run(function: &'static Function, bound: &Bound, device: &Device) -> Result<BTreeMap<String, Array>, Error> {
-    let graph = function.graph()?;
-    let tensors = tensors(graph, bound)?;
+    let mut values = Values::new(function.graph()?, bound)?;
     let mut call = Call::on(function, device);
-    for (name, tensor) in &tensors {
-        call.value(name, Value::Tensor(tensor.view()));
-    }
-    for (name, array) in bound.arguments.iter().filter(|(_, array)| array.shape.is_empty()) {
-        call.value(name, scalar(graph, name, array));
-    }
+    values.bind(&mut call);
     for (name, size) in &bound.dims {
         call.dim(name, *size);
     }
-    call.run_named()?.into_iter().map(|(name, tensor)| Ok((name, array(&tensor)?))).collect()
+    let outputs = call.run_named()?;
+    let mut arrays = values.caches()?;
+    for (name, tensor) in outputs {
+        arrays.insert(name, array_of(&tensor)?);
+    }
+    Ok(arrays)
 }
 
 /// What a function takes and gives.
@@ -132,64 +132,4 @@ fn kind(dtype: DType) -> Element {
         Kind::Unsigned => Element::Integer { least: 0, most: (1 << dtype.bits()) - 1 },
         Kind::Float | Kind::Complex => Element::Float,
     }
-}
-
-fn argument_type(function: &graph::Function, name: &str) -> DType {
-    let tensor =
-        function.tensors.values().find(|tensor| tensor.name == name && matches!(tensor.kind, TensorKind::Input(_)));
-    tensor.map_or(DType::F32, |tensor| dtype(function, &tensor.elem))
-}
-
-fn scalar(function: &graph::Function, name: &str, array: &Array) -> Value<'static> {
-    match (&array.numbers, argument_type(function, name)) {
-        (Numbers::Integer(values), DType::Bool) => Value::Bool(values[0] != 0),
-        (Numbers::Integer(values), _) => Value::Int(values[0]),
-        (Numbers::Float(values), _) => Value::Float(values[0]),
-    }
-}
-
-fn tensors<'b>(function: &graph::Function, bound: &'b Bound) -> Result<Vec<(&'b str, Tensor)>, Error> {
-    let ranked = bound.arguments.iter().filter(|(_, array)| !array.shape.is_empty());
-    ranked.map(|(name, array)| Ok((name.as_str(), tensor(array, argument_type(function, name))?))).collect()
-}
-
-/// The tensor of these numbers as `dtype` stores them.
-fn tensor(array: &Array, dtype: DType) -> Result<Tensor, Error> {
-    let unsupported = || Error::Tensor(format!("fixtures are not converted to {dtype}"));
-    let bytes: Vec<u8> = match &array.numbers {
-        Numbers::Float(values) => match dtype {
-            DType::F64 => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
-            DType::F32 => values.iter().flat_map(|&value| (value as f32).to_ne_bytes()).collect(),
-            DType::F16 => values.iter().flat_map(|&value| sawmill::f16::from_f64(value).to_ne_bytes()).collect(),
-            DType::BF16 => values.iter().flat_map(|&value| sawmill::bf16::from_f64(value).to_ne_bytes()).collect(),
-            _ => return Err(unsupported()),
-        },
-        Numbers::Integer(values) => match dtype.bits() {
-            64 => values.iter().flat_map(|value| value.to_ne_bytes()).collect(),
-            32 => values.iter().flat_map(|&value| (value as i32).to_ne_bytes()).collect(),
-            16 => values.iter().flat_map(|&value| (value as i16).to_ne_bytes()).collect(),
-            8 => values.iter().map(|&value| value as u8).collect(),
-            _ => return Err(unsupported()),
-        },
-    };
-    Tensor::from_bytes(&bytes, RuntimeElem::Type(dtype), &array.shape)
-}
-
-/// The numbers of an output.
-fn array(tensor: &Tensor) -> Result<Array, Error> {
-    let float = |values: Vec<f32>| Numbers::Float(values.into_iter().map(f64::from).collect());
-    let numbers = match tensor.elem() {
-        RuntimeElem::Type(DType::F64) => Numbers::Float(tensor.to_vec::<f64>()?),
-        RuntimeElem::Type(DType::F32) => float(tensor.to_vec::<f32>()?),
-        RuntimeElem::Type(DType::F16) => {
-            Numbers::Float(tensor.to_vec::<sawmill::f16>()?.into_iter().map(f64::from).collect())
-        }
-        RuntimeElem::Type(DType::BF16) => {
-            Numbers::Float(tensor.to_vec::<sawmill::bf16>()?.into_iter().map(f64::from).collect())
-        }
-        RuntimeElem::Type(DType::I64) => Numbers::Integer(tensor.to_vec::<i64>()?),
-        RuntimeElem::Type(DType::I32) => Numbers::Integer(tensor.to_vec::<i32>()?.into_iter().map(i64::from).collect()),
-        other => return Err(Error::Tensor(format!("outputs of type {other} are not compared"))),
-    };
-    Ok(Array { shape: tensor.shape().to_vec(), numbers })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::fs::PermissionsExt,
     path::Path,
     process::{Command, Output, Stdio},
@@ -46,6 +47,49 @@ fn mistakes_of_the_user_exit_with_two() {
     assert!(fails(&mut generate("x"), 2).contains("`mamba`"));
     fs::remove_file(&model).expect("it is there");
     assert!(fails(&mut generate("x"), 2).contains("model.gguf"));
+    fs::create_dir(&model).expect("a directory");
+    assert!(fails(&mut generate("x"), 2).contains("config.json"));
+    fs::write(model.join("config.json"), "{}").expect("written");
+    assert!(!fails(&mut generate("x"), 2).is_empty());
+    assert!(fails(sawmill(home.path()).args(["check", "caus"]), 2).contains("sliding_window"));
+    let nowhere = home.path().join("nowhere");
+    assert!(fails(sawmill(home.path()).args(["check", "--fixtures"]).arg(nowhere), 2).contains("nowhere"));
+    let explain = |more: &[&str]| fails(sawmill(home.path()).args(["explain", "model"]).args(more), 2);
+    assert!(explain(&["--type", "Z=f32"]).contains("`Z`") && explain(&["--type", "W=q9"]).contains("q4_1"));
+}
+
+/// A whole model over packed weights: its formats come with the types.
+#[test]
+fn a_model_is_explained() {
+    let home = tempfile::tempdir().expect("a directory");
+    let sizes = ["V=64", "D=32", "F=32", "HQ=2", "HK=1", "G=2", "C=16", "M=8", "P=2"];
+    let mut command = sawmill(home.path());
+    command.args(["explain", "llama::model", "--no-code", "--type", "W=q4_1", "--type", "E=q8_0", "--threads", "2"]);
+    for size in sizes {
+        command.args(["--dim", size]);
+    }
+    let output = command.output().expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["W = q4_1", "w.layers.gate.q: u8[L", "## Rewrites", "## Plan", "## Tiles"] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_the_text_and_tells_so() {
+    let home = tempfile::tempdir().expect("a directory");
+    // The interpreter takes its time, so that the signal comes in between.
+    let mut command = tiny(home.path(), "interpreter");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut first = [0];
+    child.stdout.as_mut().expect("piped").read_exact(&mut first).expect("a first byte");
+    let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(signal.success());
+    let output = child.wait_with_output().expect("it ends");
+    let summary = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{summary}");
+    assert!(summary.contains("generated") && !summary.contains("panicked"), "{summary}");
 }
 
 #[test]

@@ -86,3 +86,18 @@ fn the_default_model_agrees_on_cranelift() {
     assert!(off < 1e-2, "logits are off by {off} of the largest");
     assert_eq!(tokens, greedy);
 }
+
+/// All 32 tokens of the prompt: 4 billion multiply-adds of the interpreter.
+#[test]
+fn cranelift_agrees_with_the_interpreter_on_the_default_model() {
+    let file = model::open(&acquire::default_model().expect("the model is there or comes")).expect("it is good");
+    let prompt = ids(&json("smollm2.json")["prompt_ids"]);
+    assert_eq!(prompt.len(), 32);
+    let logits = |device: Result<Device, sawmill::Error>| {
+        let device = device.expect("the engine works");
+        Llama::new(&file, &device, prompt.len()).expect("the model compiles").prefill(&prompt).expect("it runs")
+    };
+    let wanted: Vec<f64> = logits(Device::interpreter()).into_iter().map(f64::from).collect();
+    let off = difference(&logits(cranelift()), &wanted);
+    assert!(off < 1e-3, "logits are off by {off} of the largest");
+}

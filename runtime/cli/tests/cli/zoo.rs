@@ -7,7 +7,11 @@ use std::{
 };
 
 use safetensors::{Dtype, tensor::TensorView};
-use sawmill_cli::check::{adversarial::find, zoo::candidates};
+use sawmill::Device;
+use sawmill_cli::check::{
+    adversarial::{find, functions, run},
+    zoo::candidates,
+};
 use serde_json::json;
 
 #[test]
@@ -77,4 +81,17 @@ fn a_fixture_passes_on_both_engines_and_a_wrong_one_exits_with_one() {
     let output = check("interpreter");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("FAILED"));
+}
+
+/// A round of each kind of values for every function, models with caches and lists of layers among them.
+#[test]
+fn every_function_agrees_with_the_interpreter() {
+    let device = Device::cpu_with(2, None).expect("threads start");
+    let (mut failed, mut lines) = (0, Vec::new());
+    for function in functions() {
+        failed += run(function, &device, 1, &mut |line| lines.push(line.to_owned())).expect("sizes are found");
+    }
+    assert!(lines.len() >= 5 * 30, "{} rounds", lines.len());
+    lines.retain(|line| !line.starts_with("passed"));
+    assert_eq!((failed, lines.join("\n").as_str()), (0, ""));
 }
