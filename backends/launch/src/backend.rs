@@ -16,8 +16,9 @@ use sawmill_simd::lower::{LowerError, Lowered, lower};
 use sawmill_simd::vir::Function;
 
 use crate::code::Code;
+use crate::cpu::Processor;
 use crate::jit::JitCode;
-use crate::program::{LoadedKernel, Program};
+use crate::program::Program;
 
 /// First bytes of a kernel in an artifact; changes with its layout.
 const MAGIC: &[u8; 8] = b"sawmkn01";
@@ -106,9 +107,9 @@ impl<G: CodeGenerator> Backend for Cpu<G> {
             }
             let code = Code::from_bytes(rest).ok_or_else(|| stale("is cut off"))?;
             let code = JitCode::new(&code).map_err(|error| CompileError::Unsupported(error.to_string()))?;
-            kernels.push(LoadedKernel::new(kernel, code));
+            kernels.push(code);
         }
-        Ok(Box::new(Program::new(module.clone(), kernels)))
+        Ok(Box::new(Program::new(module.clone(), Processor::new(kernels))))
     }
 
     fn explain(&self, module: &Module) -> Result<Vec<(String, String)>, CompileError> {

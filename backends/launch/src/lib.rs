@@ -2,12 +2,14 @@
 //!
 //! In: a [`CodeGenerator`], which turns one VIR function into position-independent machine code ([`Code`]). Out: [`Cpu`], the
 //! backend that compiles whole modules with it, keeps their code, and runs their plans. What differs between code generators
-//! is behind that trait; nothing here knows which one it is.
+//! is behind that trait; nothing here knows which one it is. Plans are run by [`Program`] on any [`Machine`]: the processor here,
+//! a GPU elsewhere.
 //!
-//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`program.rs`, `storage.rs`).
+//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`cpu.rs`, `program.rs`, `storage.rs`).
 
 mod backend;
 mod code;
+mod cpu;
 mod jit;
 mod lifetimes;
 mod program;
@@ -16,3 +18,5 @@ mod storage;
 pub use backend::{CodeGenerator, Cpu};
 pub use code::Code;
 pub use jit::{JitCode, JitError};
+pub use program::{Machine, Program};
+pub use storage::Tensor;

@@ -2,104 +2,144 @@
 //!
 //! In: a module, its kernels' code and a call. Out: the outputs in the caller's memory. Everything that the code relies on is
 //! checked before it starts: types and shapes of arguments against the module, shapes of memory parameters against the
-//! launch, positions in lists. Blocks of a launch are handed to the workers in runs of neighbours.
+//! launch, positions in lists. Where memory is and how blocks are run is the [`Machine`]'s.
 
-use std::sync::{Mutex, PoisonError};
-
-use sawmill_ir::backend::{Call, Executable, RunError};
+use sawmill_ir::backend::{Call, Executable, RunError, Slot};
 use sawmill_ir::entity::Entity;
 use sawmill_ir::index::{Atom, DimId, Index};
 use sawmill_ir::tile::{Access, Buffer, BufferId, BufferKind, Kernel, Launch, Module, Step};
 use sawmill_simd::abi::ArgWords;
 
-use crate::jit::JitCode;
 use crate::lifetimes::{Ends, ends};
-use crate::storage::{Block, Tensor};
+use crate::storage::Tensor;
 
-/// The share of the blocks left that a run takes, by worker: the first runs are long, the last ones even out what is left.
-const SHARE: u64 = 2;
+/// What a plan runs on: memory, and kernels that were loaded there.
+pub trait Machine: Send + Sync {
+    /// Memory that a plan allocates.
+    type Memory;
+    /// What one run has to itself.
+    type Session<'a>
+    where
+        Self: 'a;
 
-/// A kernel's code with the places of its arguments.
-pub(crate) struct LoadedKernel {
-    code: JitCode,
-    words: ArgWords,
-}
-
-impl LoadedKernel {
-    /// `code` was compiled from `kernel`.
-    pub(crate) fn new(kernel: &Kernel, code: JitCode) -> LoadedKernel {
-        LoadedKernel { code, words: ArgWords::of(kernel) }
-    }
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// There is no memory for what it needs.
+    fn begin<'a>(&'a self, call: &'a Call<'a>) -> Result<Self::Session<'a>, RunError>;
+    /// A view of an argument that kernels reach: `tensor` describes the caller's memory, and is the answer where kernels reach that.
+    ///
+    /// # Errors
+    /// There is no memory for a copy.
+    fn argument(
+        &self,
+        session: &mut Self::Session<'_>,
+        slot: &Slot,
+        tensor: Tensor,
+        kind: &BufferKind,
+    ) -> Result<Tensor, RunError>;
+    /// At least `bytes` bytes for `what`.
+    ///
+    /// # Errors
+    /// There are not so many.
+    fn allocate(&self, bytes: u128, what: &str) -> Result<Self::Memory, RunError>;
+    /// Where memory is, and how many bytes it has.
+    fn place(memory: &mut Self::Memory) -> (usize, u128);
+    /// The value of a tensor that is one integer; `None` if it is none.
+    ///
+    /// # Errors
+    /// The machine failed before.
+    ///
+    /// # Safety
+    /// The element is in memory of this run, and kernels that write it were launched before.
+    unsafe fn integer(&self, session: &mut Self::Session<'_>, tensor: &Tensor) -> Result<Option<i64>, RunError>;
+    /// Copies a tensor to another of its type and shape, after what was launched before.
+    ///
+    /// # Errors
+    /// The machine failed.
+    ///
+    /// # Safety
+    /// Both are in memory of this run, the target is its own, and they share no element.
+    unsafe fn copy(&self, session: &mut Self::Session<'_>, to: &Tensor, from: &Tensor) -> Result<(), RunError>;
+    /// Runs blocks `0..blocks` (at least one) of kernel number `kernel` of the module.
+    ///
+    /// # Errors
+    /// A worker panicked; the machine failed.
+    ///
+    /// # Safety
+    /// `words` are those of this kernel; the addresses among them are of memory that lives through the run, with the shapes and
+    /// strides beside them.
+    unsafe fn launch(
+        &self,
+        session: &mut Self::Session<'_>,
+        kernel: usize,
+        words: &[u64],
+        blocks: u64,
+    ) -> Result<(), RunError>;
+    /// Ends a run that went well or not: what the caller's memory is to hold is there afterwards.
+    ///
+    /// # Errors
+    /// The machine failed during the run.
+    fn end(&self, session: Self::Session<'_>) -> Result<(), RunError>;
 }
 
 /// A module that can be run.
-pub(crate) struct Program {
+pub struct Program<M> {
     module: Module,
     ends: Ends,
-    kernels: Vec<LoadedKernel>,
-    scratch_bytes: u64,
-    /// Arenas that no run uses at the moment.
-    arenas: Mutex<Vec<Block>>,
+    words: Vec<ArgWords>,
+    machine: M,
 }
 
-impl Program {
-    /// `kernels` are those of `module`, in order.
-    pub(crate) fn new(module: Module, kernels: Vec<LoadedKernel>) -> Program {
-        let scratch_bytes = kernels.iter().map(|k| k.code.scratch_bytes()).max().unwrap_or(0);
+impl<M: Machine> Program<M> {
+    /// `machine` has loaded the kernels of `module`, in order.
+    pub fn new(module: Module, machine: M) -> Program<M> {
         let ends = ends(&module);
-        Program { module, ends, kernels, scratch_bytes, arenas: Mutex::new(Vec::new()) }
-    }
-    fn take_arenas(&self, count: usize) -> Result<Vec<Block>, RunError> {
-        let mut pool = self.arenas.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = pool.len().saturating_sub(count);
-        let mut arenas = pool.split_off(left);
-        drop(pool);
-        while arenas.len() < count {
-            arenas.push(Block::new(u128::from(self.scratch_bytes), "scratch memory of a worker")?);
-        }
-        Ok(arenas)
+        let words = module.kernels.iter().map(ArgWords::of).collect();
+        Program { module, ends, words, machine }
     }
 }
 
-impl Executable for Program {
+impl<M: Machine> Executable for Program<M> {
     fn run(&self, call: &mut Call<'_>) -> Result<(), RunError> {
         if call.dims.len() != self.module.dims.len() || call.buffers.len() != self.module.buffers.len() {
             let (dims, buffers) = (self.module.dims.len(), self.module.buffers.len());
             return Err(RunError::Bug(format!("`{}` takes {dims} dims and {buffers} buffers", self.module.name)));
         }
-        let mut arenas = self.take_arenas(call.workers.count().max(1))?;
-        let scratch = arenas.iter_mut().map(|arena| arena.address().expose_provenance()).collect();
+        let call = &*call;
         let mut run = Run {
             program: self,
             call,
+            session: self.machine.begin(call)?,
             dims: call.dims.to_vec(),
             tensors: vec![Vec::new(); self.module.buffers.len()],
             blocks: (0..self.module.buffers.len()).map(|_| None).collect(),
             unused: Vec::new(),
-            scratch,
         };
         let outcome = run.all();
-        self.arenas.lock().unwrap_or_else(PoisonError::into_inner).append(&mut arenas);
-        outcome
+        let Run { session, blocks, unused, .. } = run;
+        let ended = self.machine.end(session);
+        // Temporaries live until the machine has ended: kernels may still have been running.
+        drop((blocks, unused));
+        outcome.and(ended)
     }
 }
 
 /// The state of one run.
-struct Run<'a> {
-    program: &'a Program,
+struct Run<'a, M: Machine> {
+    program: &'a Program<M>,
     call: &'a Call<'a>,
+    session: M::Session<'a>,
     dims: Vec<i64>,
     /// Where each buffer is now: one tensor, or one per element of a list. Temporaries come when they are first used.
     tensors: Vec<Vec<Tensor>>,
     /// Memory of temporaries, by the buffer it was provided for.
-    blocks: Vec<Option<Block>>,
+    blocks: Vec<Option<M::Memory>>,
     /// Memory of temporaries that are dead.
-    unused: Vec<Block>,
-    /// The address of each worker's arena.
-    scratch: Vec<usize>,
+    unused: Vec<M::Memory>,
 }
 
-impl Run<'_> {
+impl<M: Machine> Run<'_, M> {
     fn all(&mut self) -> Result<(), RunError> {
         let module = &self.program.module;
         for (id, buffer) in module.buffers.iter() {
@@ -113,32 +153,35 @@ impl Run<'_> {
             outputs.map(|(id, _)| (id, self.tensors[id.index()].clone())).collect();
         self.steps(&module.plan, &self.program.ends)?;
         for (id, given) in &given {
-            for (given, now) in given.iter().zip(&self.tensors[id.index()]) {
-                if given != now {
-                    self.bring_back(given, now, &module.buffers[*id].name)?;
-                }
+            let now = self.tensors[id.index()].clone();
+            for (given, now) in given.iter().zip(&now).filter(|(given, now)| given != now) {
+                self.bring_back(given, now, &module.buffers[*id].name)?;
             }
         }
         Ok(())
     }
     /// An output that was swapped with a temporary is copied to the caller's memory.
-    fn bring_back(&self, given: &Tensor, now: &Tensor, name: &str) -> Result<(), RunError> {
+    fn bring_back(&mut self, given: &Tensor, now: &Tensor, name: &str) -> Result<(), RunError> {
         if given.shape != now.shape || given.dtype != now.dtype {
             return Err(RunError::Bug(format!("`{name}` was exchanged with a buffer of another shape")));
         }
         // SAFETY: `given` is the caller's memory, its own for the run; `now` is a temporary of this run, which is alive; both
         // have this shape and type by the test above and by the checks when they came.
-        unsafe { given.copy_from(now) };
-        Ok(())
+        unsafe { self.program.machine.copy(&mut self.session, given, now) }
     }
-    fn argument(&self, id: BufferId, buffer: &Buffer) -> Result<Vec<Tensor>, RunError> {
+    fn argument(&mut self, id: BufferId, buffer: &Buffer) -> Result<Vec<Tensor>, RunError> {
         let slots = &self.call.buffers[id.index()];
         let list = matches!(buffer.kind, BufferKind::Input { list: true } | BufferKind::InOut { list: true });
         if !list && slots.len() != 1 {
             return Err(RunError::Bug(format!("argument `{}` has {} tensors", buffer.name, slots.len())));
         }
         let shape = self.shape(buffer)?;
-        slots.iter().map(|slot| Tensor::of(slot, buffer.dtype, &shape, &buffer.name)).collect()
+        let mut tensors = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let tensor = Tensor::of(slot, buffer.dtype, &shape, &buffer.name)?;
+            tensors.push(self.program.machine.argument(&mut self.session, slot, tensor, &buffer.kind)?);
+        }
+        Ok(tensors)
     }
     fn shape(&self, buffer: &Buffer) -> Result<Vec<i64>, RunError> {
         let shape = buffer.shape.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>()?;
@@ -181,7 +224,7 @@ impl Run<'_> {
     fn scalar(&mut self, dim: DimId, id: BufferId) -> Result<(), RunError> {
         let integer = match self.tensors.get(id.index()).map(Vec::as_slice) {
             // SAFETY: arguments are memory that the caller vouches for, and a temporary that was written is alive.
-            Some([tensor]) => unsafe { tensor.integer() },
+            Some([tensor]) => unsafe { self.program.machine.integer(&mut self.session, tensor) }?,
             _ => None,
         };
         let value = integer.ok_or_else(|| RunError::Bug(format!("buffer {id} is not one integer")))?;
@@ -217,7 +260,7 @@ impl Run<'_> {
             let shape = self.shape(buffer)?;
             let (mut tensor, bytes) = Tensor::dense(buffer.dtype, &shape, &buffer.name)?;
             let mut block = self.memory(bytes, &buffer.name)?;
-            tensor.address = block.address().expose_provenance();
+            tensor.address = M::place(&mut block).0;
             self.tensors[id.index()] = vec![tensor];
             self.blocks[id.index()] = Some(block);
         }
@@ -225,13 +268,12 @@ impl Run<'_> {
     }
 
     /// The smallest dead memory that is large enough and not mostly wasted, else new memory.
-    fn memory(&mut self, bytes: u128, name: &str) -> Result<Block, RunError> {
-        let fits = |block: &Block| block.bytes() >= bytes && block.bytes() / 4 <= bytes;
-        let best =
-            (0..self.unused.len()).filter(|at| fits(&self.unused[*at])).min_by_key(|at| self.unused[*at].bytes());
-        match best {
+    fn memory(&mut self, bytes: u128, name: &str) -> Result<M::Memory, RunError> {
+        let held: Vec<u128> = self.unused.iter_mut().map(|block| M::place(block).1).collect();
+        let fits = |at: &usize| held[*at] >= bytes && held[*at] / 4 <= bytes;
+        match (0..held.len()).filter(fits).min_by_key(|at| held[*at]) {
             Some(at) => Ok(self.unused.swap_remove(at)),
-            None => Block::new(bytes, &format!("`{name}`")),
+            None => self.program.machine.allocate(bytes, &format!("`{name}`")),
         }
     }
 
@@ -239,14 +281,14 @@ impl Run<'_> {
         let module = &self.program.module;
         let broken = |what: String| RunError::Bug(format!("launch {} of `{}`: {what}", launch.kernel, module.name));
         let kernel = module.kernels.get(launch.kernel).ok_or_else(|| broken("there is no such kernel".to_owned()))?;
-        let loaded = &self.program.kernels[launch.kernel];
+        let places = &self.program.words[launch.kernel];
         if launch.args.len() != kernel.memory.len() || launch.dims.len() != kernel.dims.len() {
             return Err(broken("another number of arguments".to_owned()));
         }
         let dims = launch.dims.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>()?;
-        let mut words = vec![0_u64; loaded.words.count() as usize];
+        let mut words = vec![0_u64; places.count() as usize];
         for (dim, value) in kernel.dims.keys().zip(&dims) {
-            words[loaded.words.dim(dim) as usize] = value.cast_unsigned();
+            words[places.dim(dim) as usize] = value.cast_unsigned();
         }
         for ((mem, memory), (buffer, element)) in kernel.memory.iter().zip(&launch.args) {
             self.provide(*buffer)?;
@@ -264,53 +306,20 @@ impl Run<'_> {
                     format!("`{}` is {}{:?}, not {}{shape:?}", memory.name, tensor.dtype, tensor.shape, memory.dtype);
                 return Err(broken(what));
             }
-            words[loaded.words.pointer(mem) as usize] = tensor.address as u64;
+            words[places.pointer(mem) as usize] = tensor.address as u64;
             for (d, (extent, stride)) in (0_u32..).zip(tensor.shape.iter().zip(&tensor.strides)) {
-                words[loaded.words.extent(mem, d) as usize] = extent.cast_unsigned();
-                words[loaded.words.stride(mem, d) as usize] = stride.cast_unsigned();
+                words[places.extent(mem, d) as usize] = extent.cast_unsigned();
+                words[places.stride(mem, d) as usize] = stride.cast_unsigned();
             }
         }
         let blocks = block_count(kernel, &dims).ok_or_else(|| broken("too many blocks".to_owned()))?;
-        self.blocks_of(loaded, &words, blocks)
-    }
-
-    /// Runs blocks `0..blocks` on the workers.
-    fn blocks_of(&self, loaded: &LoadedKernel, words: &[u64], blocks: u64) -> Result<(), RunError> {
         if blocks == 0 {
             return Ok(());
         }
-        let ends = ends_of_runs(blocks, self.scratch.len() as u64);
-        let scratch = &self.scratch;
-        let work = |worker: usize, run: usize| {
-            let arena = std::ptr::with_exposed_provenance_mut(scratch[worker]);
-            let first = if run == 0 { 0 } else { ends[run - 1] };
-            let end = ends[run];
-            // SAFETY: the code was compiled from the kernel whose argument words these are (`Backend::load` compares digests);
-            // addresses, shapes and strides are those of arguments that the caller vouches for and of temporaries that live
-            // as long as this run; a kernel reads and writes only inside of the shapes it is given, and blocks write separate
-            // elements. The arena belongs to this worker, is aligned, and is as large as the largest kernel asks for.
-            unsafe { loaded.code.call(words, first, end, arena) };
-        };
-        if ends.len() == 1 {
-            work(0, 0);
-            return Ok(());
-        }
-        self.call.workers.run(ends.len(), &work)
+        // SAFETY: the kernels were compiled from this module's (`Backend::load` compares digests); addresses, shapes and strides
+        // are those of arguments that the caller vouches for and of temporaries that live as long as this run.
+        unsafe { self.program.machine.launch(&mut self.session, launch.kernel, &words, blocks) }
     }
-}
-
-/// Where each run of neighbouring blocks ends, the last at `blocks`.
-fn ends_of_runs(blocks: u64, workers: u64) -> Vec<u64> {
-    if workers <= 1 {
-        return vec![blocks];
-    }
-    let mut ends = Vec::new();
-    let mut end = 0;
-    while end < blocks {
-        end += ((blocks - end) / (SHARE * workers)).max(1);
-        ends.push(end);
-    }
-    ends
 }
 
 fn eval(size: &Index, dims: &[i64]) -> Option<i64> {

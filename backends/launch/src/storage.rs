@@ -39,13 +39,15 @@ impl Block {
 
 /// A strided tensor in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tensor {
-    /// Address of the first element, exposed.
-    pub(crate) address: usize,
-    pub(crate) dtype: DType,
-    pub(crate) shape: Vec<i64>,
-    /// In bytes.
-    pub(crate) strides: Vec<i64>,
+pub struct Tensor {
+    /// Address of the first element, exposed where it is this process's.
+    pub address: usize,
+    /// Element type.
+    pub dtype: DType,
+    /// Sizes.
+    pub shape: Vec<i64>,
+    /// Distance in bytes between neighbours along each dimension.
+    pub strides: Vec<i64>,
 }
 
 impl Tensor {
