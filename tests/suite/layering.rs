@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sawmill-passes", &["sawmill-ir"]),
     ("sawmill-simd", &["sawmill-ir"]),
     ("sawmill-cranelift", &["sawmill-ir", "sawmill-simd"]),
+    ("sawmill-ptx", &["sawmill-ir"]),
     ("sawmill", &["sawmill-cranelift", "sawmill-ir", "sawmill-macros", "sawmill-passes", "sawmill-syntax"]),
     ("sawmill-zoo", &["sawmill"]),
     ("sawmill-cli", &["sawmill", "sawmill-zoo"]),
@@ -43,6 +44,7 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("sawmill-passes", &["cranelift"]),
     ("sawmill-simd", &["egg", "cranelift"]),
     ("sawmill-cranelift", &["egg"]),
+    ("sawmill-ptx", &["egg", "cranelift", "cudarc"]),
     ("sawmill-cli", &["inkwell", "llvm-sys", "cudarc", "openssl-sys", "libsqlite3-sys"]),
 ];
 

@@ -1,0 +1,22 @@
+//! PTX programs as data.
+//!
+//! In: a lowering's calls of [`Builder`]. Out: a [`Module`], whose `Display` is the text.
+//!
+//! Instructions are rows of one table, [`Op`]: the words of their mnemonics, the types of their operands, and the version and
+//! target that have them.
+
+mod build;
+mod form;
+mod program;
+mod reg;
+mod table;
+mod word;
+
+pub use build::{Builder, at, in_shared};
+pub use form::{Count, Form, Piece, Slot, Space, Ty};
+pub use program::{
+    Arg, Base, Block, BlockId, Entry, Guard, Inst, Module, Needs, Param, ParamId, Shared, SharedId, Sm, Version,
+};
+pub use reg::{Class, Reg, Special};
+pub use table::Op;
+pub use word::Word;
