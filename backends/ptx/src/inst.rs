@@ -6,10 +6,13 @@
 //! target that have them.
 
 mod build;
+mod flow;
 mod form;
+mod print;
 mod program;
 mod reg;
 mod table;
+mod verify;
 mod word;
 
 pub use build::{Builder, at, in_shared};
@@ -19,4 +22,5 @@ pub use program::{
 };
 pub use reg::{Class, Reg, Special};
 pub use table::Op;
+pub use verify::verify;
 pub use word::Word;

@@ -93,8 +93,13 @@ impl Builder {
         result
     }
 
-    /// Appends an instruction as it is.
+    /// Appends an instruction as it is. What comes after a branch begins a block of its own.
     pub fn push(&mut self, inst: Inst) {
+        let last = self.entry.blocks[self.current].insts.last();
+        if last.is_some_and(|last| last.op.is_control()) && !inst.op.is_control() {
+            let next = self.block("");
+            self.place(next);
+        }
         self.entry.blocks[self.current].insts.push(inst);
     }
 

@@ -72,6 +72,8 @@ pub enum Slot {
     Maybe(Ty),
     /// An immediate between these bounds.
     Const(i64, i64),
+    /// An immediate, one of these.
+    OneOf(&'static [i64]),
     /// A special register.
     Special(Ty),
     /// The address of a shared variable.
@@ -96,9 +98,9 @@ pub struct Form {
 }
 
 impl Form {
-    /// A form that every version and target has.
+    /// A form that every target has, from the least version we write on.
     pub const fn new(pieces: &'static [Piece], slots: &'static [Slot]) -> Self {
-        Self { pieces, slots, needs: Needs { version: Version(7, 0), sm: Sm::Sm80 } }
+        Self { pieces, slots, needs: Needs { version: Version(7, 4), sm: Sm::Sm80 } }
     }
     /// The same from PTX `major.minor` on.
     pub const fn since(mut self, major: u8, minor: u8) -> Self {

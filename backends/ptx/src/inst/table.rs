@@ -7,7 +7,7 @@
 use super::form::Count::{Is as Exactly, Word as ByWord};
 use super::form::Form;
 use super::form::Piece::{In, Is, Opt};
-use super::form::Slot::{Const, Def, Defs, Maybe, Mem, MemOfWord, Special, Symbol, Target, Use, Uses, Value};
+use super::form::Slot::{Const, Def, Defs, Maybe, Mem, MemOfWord, OneOf, Special, Symbol, Target, Use, Uses, Value};
 use super::form::Space;
 use super::form::Ty::{Is as Ty, LooseS, LooseT, S, T, Wide as TWide};
 use super::word::Word::{
@@ -54,10 +54,15 @@ const VECTOR: &[Word] = &[V2, V4];
 const SPACES: &[Word] = &[Global, Shared];
 const LOAD_CACHE: &[Word] = &[Ca, Cg, Cs, Cv, EvictFirst, EvictLast, NoAllocate];
 const STORE_CACHE: &[Word] = &[Wb, Cg, Cs, Wt, EvictFirst, EvictLast, NoAllocate];
+const EVICT: &[Word] = &[EvictFirst, EvictLast, NoAllocate];
+const ORDER: &[Word] = &[Relaxed, Acquire, Release, Word::AcqRel];
+const STORE_ORDER: &[Word] = &[Relaxed, Release];
+const ORDERED: &[Word] = &[B32, U32, S32, F32, B64, U64, S64];
 const SCOPE: &[Word] = &[Cta, Gpu, Sys];
 const INT_COMPARE: &[Word] = &[Eq, Ne, Lt, Le, Gt, Ge];
 const FLOAT_COMPARE: &[Word] = &[Eq, Ne, Lt, Le, Gt, Ge, Equ, Neu, Ltu, Leu, Gtu, Geu, Num, IsNan];
-const MASK: super::form::Slot = Value(Ty(B32));
+/// The lanes that take part.
+const MASK: super::form::Slot = Value(Ty(U32));
 
 ops! {
     /// Copies a register, an immediate, a special register or a shared variable's address.
@@ -81,17 +86,26 @@ ops! {
     ]
     /// Converts. Packed conversions take the upper half first.
     Cvt "cvt" [
-        Form::new(&[Opt(&[Sat]), In(ALL_INTS), In(ALL_INTS)], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[In(ALL_INTS), In(ALL_INTS)], &[Def(LooseT), Use(LooseS)]),
+        // Where the source has values that the result lacks.
+        Form::new(&[Is(Sat), Is(U8), In(&[S8, U16, S16, U32, S32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(S8), In(&[U8, U16, S16, U32, S32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(U16), In(&[S8, S16, U32, S32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(S16), In(&[U16, U32, S32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(U32), In(&[S8, S16, S32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(S32), In(&[U32, U64, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(U64), In(&[S8, S16, S32, S64])], &[Def(LooseT), Use(LooseS)]),
+        Form::new(&[Is(Sat), Is(S64), Is(U64)], &[Def(LooseT), Use(LooseS)]),
         Form::new(&[In(ROUND), In(&[F16, F32, F64]), In(ALL_INTS)], &[Def(T), Use(LooseS)]),
-        Form::new(&[In(ROUND), Is(Bf16), In(ALL_INTS)], &[Def(T), Use(LooseS)]).hopper(7, 8),
+        Form::new(&[In(ROUND), Is(Bf16), In(INTS)], &[Def(T), Use(S)]).hopper(7, 8),
         Form::new(&[In(ROUND_INT), In(ALL_INTS), In(&[F16, F32, F64])], &[Def(LooseT), Use(S)]),
-        Form::new(&[In(ROUND_INT), In(ALL_INTS), Is(Bf16)], &[Def(LooseT), Use(S)]).hopper(7, 8),
+        Form::new(&[In(ROUND_INT), In(INTS), Is(Bf16)], &[Def(T), Use(S)]).hopper(7, 8),
         Form::new(&[In(ROUND), Is(F16), In(&[F32, F64])], &[Def(T), Use(S)]),
         Form::new(&[In(ROUND), Is(F32), Is(F64)], &[Def(T), Use(S)]),
         Form::new(&[In(&[Rn, Rz]), Is(Bf16), Is(F32)], &[Def(T), Use(S)]),
         Form::new(&[Is(F32), Is(F16)], &[Def(T), Use(S)]),
         Form::new(&[Is(F64), In(&[F16, F32])], &[Def(T), Use(S)]),
-        Form::new(&[Is(F32), Is(Bf16)], &[Def(T), Use(S)]).since(7, 1),
+        Form::new(&[Is(F32), Is(Bf16)], &[Def(T), Use(S)]),
         Form::new(&[In(ROUND_INT), Is(F16), Is(F16)], &[Def(T), Use(S)]),
         Form::new(&[In(ROUND_INT), Is(F32), Is(F32)], &[Def(T), Use(S)]),
         Form::new(&[In(ROUND_INT), Is(F64), Is(F64)], &[Def(T), Use(S)]),
@@ -104,16 +118,16 @@ ops! {
     /// Sum.
     Add "add" [
         Form::new(&[In(INTS)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Is(F64)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Is(F64)], &[Def(T), Value(T), Value(T)]),
         Form::new(&[Is(Rn), In(HALVES)], &[Def(T), Use(T), Use(T)]),
         Form::new(&[Is(Rn), In(BRAINS)], &[Def(T), Use(T), Use(T)]).hopper(7, 8),
     ]
     /// Difference.
     Sub "sub" [
         Form::new(&[In(INTS)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Is(F64)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Is(F64)], &[Def(T), Value(T), Value(T)]),
         Form::new(&[Is(Rn), In(HALVES)], &[Def(T), Use(T), Use(T)]),
         Form::new(&[Is(Rn), In(BRAINS)], &[Def(T), Use(T), Use(T)]).hopper(7, 8),
     ]
@@ -121,8 +135,8 @@ ops! {
     Mul "mul" [
         Form::new(&[In(&[Lo, Hi]), In(INTS)], &[Def(T), Value(T), Value(T)]),
         Form::new(&[Is(Wide), In(&[U16, S16, U32, S32])], &[Def(TWide), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Is(F64)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Is(F64)], &[Def(T), Value(T), Value(T)]),
         Form::new(&[Is(Rn), In(HALVES)], &[Def(T), Use(T), Use(T)]),
         Form::new(&[Is(Rn), In(BRAINS)], &[Def(T), Use(T), Use(T)]).hopper(7, 8),
     ]
@@ -133,15 +147,15 @@ ops! {
     ]
     /// Product and sum of floats, rounded once.
     Fma "fma" [
-        Form::new(&[In(ROUND), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), Is(F64)], &[Def(T), Value(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), Is(F64)], &[Def(T), Value(T), Value(T), Value(T)]),
         Form::new(&[Is(Rn), In(HALVES)], &[Def(T), Use(T), Use(T), Use(T)]),
         Form::new(&[Is(Rn), In(BRAINS)], &[Def(T), Use(T), Use(T), Use(T)]),
     ]
     /// Quotient; of integers rounded to zero.
     Div "div" [
         Form::new(&[In(INTS)], &[Def(T), Value(T), Value(T)]),
-        Form::new(&[In(ROUND), In(&[F32, F64])], &[Def(T), Value(T), Value(T)]),
+        Form::new(&[Is(Rn), In(&[F32, F64])], &[Def(T), Value(T), Value(T)]),
         Form::new(&[In(&[Approx, Full]), Is(F32)], &[Def(T), Value(T), Value(T)]),
     ]
     /// Remainder of [`Op::Div`], with the sign of the dividend.
@@ -168,7 +182,7 @@ ops! {
     Copysign "copysign" [Form::new(&[In(&[F32, F64])], &[Def(T), Value(T), Value(T)]),]
     /// Square root.
     Sqrt "sqrt" [
-        Form::new(&[In(ROUND), In(&[F32, F64])], &[Def(T), Value(T)]),
+        Form::new(&[Is(Rn), In(&[F32, F64])], &[Def(T), Value(T)]),
         Form::new(&[Is(Approx), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T)]),
     ]
     /// Reciprocal square root.
@@ -178,7 +192,7 @@ ops! {
     ]
     /// Reciprocal.
     Rcp "rcp" [
-        Form::new(&[In(ROUND), In(&[F32, F64])], &[Def(T), Value(T)]),
+        Form::new(&[Is(Rn), In(&[F32, F64])], &[Def(T), Value(T)]),
         Form::new(&[Is(Approx), Opt(&[Ftz]), Is(F32)], &[Def(T), Value(T)]),
     ]
     /// 2 to the operand.
@@ -192,11 +206,21 @@ ops! {
     /// Hyperbolic tangent.
     Tanh "tanh" [Form::new(&[Is(Approx), Is(F32)], &[Def(T), Value(T)]),]
     /// Bitwise, or logical, and.
-    And "and" [Form::new(&[In(BITS)], &[Def(T), Value(T), Value(T)]), Form::new(&[Is(Pred)], &[Def(T), Use(T), Use(T)]),]
+    And "and" [
+        Form::new(
+            &[In(BITS)], &[Def(T), Value(T), Value(T)]), Form::new(&[Is(Pred)],
+            &[Def(T), Use(T), Use(T)],
+        ),
+    ]
     /// Bitwise, or logical, or.
     Or "or" [Form::new(&[In(BITS)], &[Def(T), Value(T), Value(T)]), Form::new(&[Is(Pred)], &[Def(T), Use(T), Use(T)]),]
     /// Bitwise, or logical, exclusive or.
-    Xor "xor" [Form::new(&[In(BITS)], &[Def(T), Value(T), Value(T)]), Form::new(&[Is(Pred)], &[Def(T), Use(T), Use(T)]),]
+    Xor "xor" [
+        Form::new(
+            &[In(BITS)], &[Def(T), Value(T), Value(T)]), Form::new(&[Is(Pred)],
+            &[Def(T), Use(T), Use(T)],
+        ),
+    ]
     /// Bitwise, or logical, not.
     Not "not" [Form::new(&[In(LOGIC)], &[Def(T), Use(T)]),]
     /// Any function of three bits; the last operand is its truth table.
@@ -220,7 +244,7 @@ ops! {
     /// Bits in reverse order.
     Brev "brev" [Form::new(&[In(&[B32, B64])], &[Def(T), Value(T)]),]
     /// Sum of four products of bytes and a 32-bit value.
-    Dp4a "dp4a" [Form::new(&[In(&[U32, S32]), In(&[U32, S32])], &[Def(Ty(B32)), Value(T), Value(S), Value(Ty(B32))]),]
+    Dp4a "dp4a" [Form::new(&[In(&[U32, S32]), In(&[U32, S32])], &[Def(Ty(U32)), Value(T), Value(S), Value(Ty(U32))]),]
     /// Compares.
     Setp "setp" [
         Form::new(&[In(INT_COMPARE), In(INTS)], &[Def(Ty(Pred)), Value(T), Value(T)]),
@@ -233,47 +257,68 @@ ops! {
     /// Loads.
     Ld "ld" [
         Form::new(&[Is(Param), In(MEMORY)], &[Def(LooseT), Mem(Space::Param)]),
-        Form::new(&[Is(Global), Opt(LOAD_CACHE), In(MEMORY)], &[Def(LooseT), Mem(Space::Global)]).since(7, 4),
-        Form::new(&[Is(Global), Is(Nc), Opt(&[EvictFirst, EvictLast, NoAllocate]), Opt(&[L2Fetch]), In(MEMORY)], &[Def(LooseT), Mem(Space::Global)]).since(7, 4),
-        Form::new(&[Is(Global), Opt(LOAD_CACHE), Is(V2), In(MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Global)]).since(7, 4),
-        Form::new(&[Is(Global), Opt(LOAD_CACHE), Is(V4), In(WIDE_MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Global)]).since(7, 4),
-        Form::new(&[Is(Global), Is(Nc), Opt(&[EvictFirst, EvictLast, NoAllocate]), Opt(&[L2Fetch]), In(VECTOR), In(WIDE_MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Global)]).since(7, 4),
+        Form::new(&[Is(Global), Opt(LOAD_CACHE), In(MEMORY)], &[Def(LooseT), Mem(Space::Global)]),
+        Form::new(&[Is(Global), Is(Nc), Opt(EVICT), Opt(&[L2Fetch]), In(MEMORY)], &[Def(LooseT), Mem(Space::Global)]),
+        Form::new(&[Is(Global), Opt(LOAD_CACHE), Is(V2), In(MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Global)]),
+        Form::new(&[Is(Global), Opt(LOAD_CACHE), Is(V4), In(WIDE_MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Global)]),
+        Form::new(
+            &[Is(Global), Is(Nc), Opt(EVICT), Opt(&[L2Fetch]), In(VECTOR), In(WIDE_MEMORY)],
+            &[Defs(LooseT, ByWord), Mem(Space::Global)],
+        ),
         Form::new(&[Is(Shared), In(MEMORY)], &[Def(LooseT), Mem(Space::Shared)]),
         Form::new(&[Is(Shared), Is(V2), In(MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Shared)]),
         Form::new(&[Is(Shared), Is(V4), In(WIDE_MEMORY)], &[Defs(LooseT, ByWord), Mem(Space::Shared)]),
-        Form::new(&[In(&[Relaxed, Acquire]), In(SCOPE), Is(Global), In(&[B32, U32, S32, F32, B64, U64, S64])], &[Def(T), Mem(Space::Global)]),
+        Form::new(&[In(&[Relaxed, Acquire]), In(SCOPE), Is(Global), In(ORDERED)], &[Def(T), Mem(Space::Global)]),
     ]
     /// Stores.
     St "st" [
-        Form::new(&[Is(Global), Opt(STORE_CACHE), In(MEMORY)], &[Mem(Space::Global), Value(LooseT)]).since(7, 4),
-        Form::new(&[Is(Global), Opt(STORE_CACHE), Is(V2), In(MEMORY)], &[Mem(Space::Global), Uses(LooseT, ByWord)]).since(7, 4),
-        Form::new(&[Is(Global), Opt(STORE_CACHE), Is(V4), In(WIDE_MEMORY)], &[Mem(Space::Global), Uses(LooseT, ByWord)]).since(7, 4),
+        Form::new(&[Is(Global), Opt(STORE_CACHE), In(MEMORY)], &[Mem(Space::Global), Value(LooseT)]),
+        Form::new(&[Is(Global), Opt(STORE_CACHE), Is(V2), In(MEMORY)], &[Mem(Space::Global), Uses(LooseT, ByWord)]),
+        Form::new(
+            &[Is(Global), Opt(STORE_CACHE), Is(V4), In(WIDE_MEMORY)],
+            &[Mem(Space::Global), Uses(LooseT, ByWord)],
+        ),
         Form::new(&[Is(Shared), In(MEMORY)], &[Mem(Space::Shared), Value(LooseT)]),
         Form::new(&[Is(Shared), Is(V2), In(MEMORY)], &[Mem(Space::Shared), Uses(LooseT, ByWord)]),
         Form::new(&[Is(Shared), Is(V4), In(WIDE_MEMORY)], &[Mem(Space::Shared), Uses(LooseT, ByWord)]),
-        Form::new(&[In(&[Relaxed, Release]), In(SCOPE), Is(Global), In(&[B32, U32, S32, F32, B64, U64, S64])], &[Mem(Space::Global), Value(T)]),
+        Form::new(&[In(&[Relaxed, Release]), In(SCOPE), Is(Global), In(ORDERED)], &[Mem(Space::Global), Value(T)]),
     ]
     /// Changes memory and gives what was there; `cas` compares with the first operand and writes the second.
     Atom "atom" [
-        Form::new(&[Opt(&[Relaxed, Acquire, Release, Word::AcqRel]), Opt(SCOPE), In(SPACES), Is(Add), In(&[U32, S32, U64, F32, F64])], &[Def(T), MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Acquire, Release, Word::AcqRel]), Opt(SCOPE), In(SPACES), In(&[Min, Max]), In(WORDS)], &[Def(T), MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Acquire, Release, Word::AcqRel]), Opt(SCOPE), In(SPACES), In(&[And, Or, Xor, Exch]), In(&[B32, B64])], &[Def(T), MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Acquire, Release, Word::AcqRel]), Opt(SCOPE), In(SPACES), Is(Cas), In(BITS)], &[Def(T), MemOfWord, Value(T), Value(T)]),
+        Form::new(
+            &[Opt(ORDER), Opt(SCOPE), In(SPACES), Is(Add), In(&[U32, S32, U64, F32, F64])],
+            &[Def(T), MemOfWord, Value(T)],
+        ),
+        Form::new(&[Opt(ORDER), Opt(SCOPE), In(SPACES), In(&[Min, Max]), In(WORDS)], &[Def(T), MemOfWord, Value(T)]),
+        Form::new(
+            &[Opt(ORDER), Opt(SCOPE), In(SPACES), In(&[And, Or, Xor, Exch]), In(&[B32, B64])],
+            &[Def(T), MemOfWord, Value(T)],
+        ),
+        Form::new(&[Opt(ORDER), Opt(SCOPE), In(SPACES), Is(Cas), In(BITS)], &[Def(T), MemOfWord, Value(T), Value(T)]),
     ]
     /// Changes memory.
     Red "red" [
-        Form::new(&[Opt(&[Relaxed, Release]), Opt(SCOPE), In(SPACES), Is(Add), In(&[U32, S32, U64, F32, F64])], &[MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Release]), Opt(SCOPE), In(SPACES), In(&[Min, Max]), In(WORDS)], &[MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Release]), Opt(SCOPE), In(SPACES), In(&[And, Or, Xor]), In(&[B32, B64])], &[MemOfWord, Value(T)]),
-        Form::new(&[Opt(&[Relaxed, Release]), Opt(SCOPE), Is(Global), Is(Add), Is(Noftz), In(HALVES)], &[MemOfWord, Use(T)]),
-        Form::new(&[Opt(&[Relaxed, Release]), Opt(SCOPE), Is(Global), Is(Add), Is(Noftz), In(BRAINS)], &[MemOfWord, Use(T)]).hopper(7, 8),
+        Form::new(
+            &[Opt(STORE_ORDER), Opt(SCOPE), In(SPACES), Is(Add), In(&[U32, S32, U64, F32, F64])],
+            &[MemOfWord, Value(T)],
+        ),
+        Form::new(&[Opt(STORE_ORDER), Opt(SCOPE), In(SPACES), In(&[Min, Max]), In(WORDS)], &[MemOfWord, Value(T)]),
+        Form::new(
+            &[Opt(STORE_ORDER), Opt(SCOPE), In(SPACES), In(&[And, Or, Xor]), In(&[B32, B64])],
+            &[MemOfWord, Value(T)],
+        ),
+        Form::new(&[Opt(STORE_ORDER), Opt(SCOPE), Is(Global), Is(Add), Is(Noftz), In(HALVES)], &[MemOfWord, Use(T)]),
+        Form::new(
+            &[Opt(STORE_ORDER), Opt(SCOPE), Is(Global), Is(Add), Is(Noftz), In(BRAINS)],
+            &[MemOfWord, Use(T)],
+        ).hopper(7, 8),
     ]
     /// Orders memory accesses before it and after it.
     Fence "fence" [Form::new(&[In(&[Word::AcqRel, Word::Sc]), In(SCOPE)], &[]),]
     /// Turns a generic address to one of a space, or back.
     Cvta "cvta" [
-        Form::new(&[Is(To), In(SPACES), Is(U64)], &[Def(T), Use(T)]),
-        Form::new(&[In(SPACES), Is(U64)], &[Def(T), Use(T)]),
+        Form::new(&[Is(To), Is(Global), Is(U64)], &[Def(T), Use(T)]),
+        Form::new(&[Is(Global), Is(U64)], &[Def(T), Use(T)]),
     ]
     /// Goes to a block.
     Bra "bra" [Form::new(&[Opt(&[Uni])], &[Target]),]
@@ -293,7 +338,12 @@ ops! {
         Form::new(&[Is(Arrive), Opt(&[Aligned])], &[Value(Ty(U32)), Value(Ty(U32))]),
     ]
     /// A value of another lane: operands are the value, which lane, the segment, the lanes that take part.
-    Shfl "shfl" [Form::new(&[Is(Sync), In(&[Idx, Up, Down, Bfly]), Is(B32)], &[Def(T), Use(T), Value(Ty(U32)), Value(Ty(U32)), MASK]),]
+    Shfl "shfl" [
+        Form::new(
+            &[Is(Sync), In(&[Idx, Up, Down, Bfly]), Is(B32)],
+            &[Def(T), Use(T), Value(Ty(U32)), Value(Ty(U32)), MASK],
+        ),
+    ]
     /// Joins a predicate over the lanes that take part.
     Vote "vote" [
         Form::new(&[Is(Sync), In(&[All, Any, Uni]), Is(Pred)], &[Def(T), Use(T), MASK]),
@@ -302,14 +352,23 @@ ops! {
     /// Joins integers over the lanes that take part.
     Redux "redux" [
         Form::new(&[Is(Sync), In(&[Add, Min, Max]), In(&[U32, S32])], &[Def(T), Use(T), MASK]),
-        Form::new(&[Is(Sync), In(&[And, Or, Xor]), Is(B32)], &[Def(T), Use(T), MASK]),
+        Form::new(&[Is(Sync), In(&[And, Or, Xor]), Is(B32)], &[Def(Ty(U32)), Use(Ty(U32)), MASK]),
     ]
     /// Copies from global to shared memory while the thread goes on: destination, source, bytes, and how many of them to
     /// read; the rest is zeros.
     CpAsync "cp" [
-        Form::new(&[Is(Async), Is(Ca), Is(Shared), Is(Global)], &[Mem(Space::Shared), Mem(Space::Global), Const(4, 16), Maybe(Ty(U32))]),
-        Form::new(&[Is(Async), Is(Cg), Is(Shared), Is(Global)], &[Mem(Space::Shared), Mem(Space::Global), Const(16, 16), Maybe(Ty(U32))]),
-        Form::new(&[Is(Async), In(&[Ca, Cg]), Is(Shared), Is(Global), Is(L2Fetch)], &[Mem(Space::Shared), Mem(Space::Global), Const(16, 16), Maybe(Ty(U32))]).since(7, 4),
+        Form::new(
+            &[Is(Async), Is(Ca), Is(Shared), Is(Global)],
+            &[Mem(Space::Shared), Mem(Space::Global), OneOf(&[4, 8, 16]), Maybe(Ty(U32))],
+        ),
+        Form::new(
+            &[Is(Async), Is(Cg), Is(Shared), Is(Global)],
+            &[Mem(Space::Shared), Mem(Space::Global), OneOf(&[16]), Maybe(Ty(U32))],
+        ),
+        Form::new(
+            &[Is(Async), In(&[Ca, Cg]), Is(Shared), Is(Global), Is(L2Fetch)],
+            &[Mem(Space::Shared), Mem(Space::Global), OneOf(&[16]), Maybe(Ty(U32))],
+        ),
     ]
     /// Closes the group of copies since the last, or waits until at most so many groups are under way.
     CpAsyncGroup "cp" [
@@ -317,21 +376,60 @@ ops! {
         Form::new(&[Is(Async), Is(WaitGroup)], &[Const(0, 1 << 20)]),
     ]
     /// Loads 8 by 8 matrices of 16-bit elements; lane `8 m + r` gives the address of row `r` of matrix `m`.
-    Ldmatrix "ldmatrix" [Form::new(&[Is(Sync), Is(Aligned), Is(M8n8), In(&[X1, X2, X4]), Opt(&[Trans]), Is(Shared), Is(B16)], &[Defs(Ty(B32), ByWord), Mem(Space::Shared)]),]
+    Ldmatrix "ldmatrix" [
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M8n8), In(&[X1, X2, X4]), Opt(&[Trans]), Is(Shared), Is(B16)],
+            &[Defs(Ty(U32), ByWord), Mem(Space::Shared)],
+        ),
+    ]
     /// Stores 8 by 8 matrices of 16-bit elements, the mirror of [`Op::Ldmatrix`].
-    Stmatrix "stmatrix" [Form::new(&[Is(Sync), Is(Aligned), Is(M8n8), In(&[X1, X2, X4]), Opt(&[Trans]), Is(Shared), Is(B16)], &[Mem(Space::Shared), Uses(Ty(B32), ByWord)]).hopper(7, 8),]
+    Stmatrix "stmatrix" [
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M8n8), In(&[X1, X2, X4]), Opt(&[Trans]), Is(Shared), Is(B16)],
+            &[Mem(Space::Shared), Uses(Ty(U32), ByWord)],
+        ).hopper(7, 8),
+    ]
     /// Transposes an 8 by 8 matrix of 16-bit elements between the lanes.
-    Movmatrix "movmatrix" [Form::new(&[Is(Sync), Is(Aligned), Is(M8n8), Is(Trans), Is(B16)], &[Def(Ty(B32)), Use(Ty(B32))]).since(7, 8),]
+    Movmatrix "movmatrix" [
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M8n8), Is(Trans), Is(B16)],
+            &[Def(Ty(U32)), Use(Ty(U32))],
+        ).since(7, 8),
+    ]
     /// Product of matrices spread over a warp, and sum.
     Mma "mma" [
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k16), Is(Row), Is(Col), Is(F32), Is(F16), Is(F16), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k16), Is(Row), Is(Col), Is(F32), Is(Bf16), Is(Bf16), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(F16), Is(F16), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(B32), Exactly(1)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(Bf16), Is(Bf16), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(B32), Exactly(1)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(Tf32), Is(Tf32), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k4), Is(Row), Is(Col), Is(F32), Is(Tf32), Is(Tf32), Is(F32)], &[Defs(Ty(F32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(B32), Exactly(1)), Uses(Ty(F32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M16n8k32), Is(Row), Is(Col), Is(S32), In(&[S8, U8]), In(&[S8, U8]), Is(S32)], &[Defs(Ty(S32), Exactly(4)), Uses(Ty(B32), Exactly(4)), Uses(Ty(B32), Exactly(2)), Uses(Ty(S32), Exactly(4))]),
-        Form::new(&[Is(Sync), Is(Aligned), Is(M8n8k4), Is(Row), Is(Col), Is(F64), Is(F64), Is(F64), Is(F64)], &[Defs(Ty(F64), Exactly(2)), Uses(Ty(F64), Exactly(1)), Uses(Ty(F64), Exactly(1)), Uses(Ty(F64), Exactly(2))]),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k16), Is(Row), Is(Col), Is(F32), Is(F16), Is(F16), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k16), Is(Row), Is(Col), Is(F32), Is(Bf16), Is(Bf16), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(F16), Is(F16), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(U32), Exactly(1)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(Bf16), Is(Bf16), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(U32), Exactly(1)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k8), Is(Row), Is(Col), Is(F32), Is(Tf32), Is(Tf32), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k4), Is(Row), Is(Col), Is(F32), Is(Tf32), Is(Tf32), Is(F32)],
+            &[Defs(Ty(F32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(U32), Exactly(1)), Uses(Ty(F32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M16n8k32), Is(Row), Is(Col), Is(S32), In(&[S8, U8]), In(&[S8, U8]), Is(S32)],
+            &[Defs(Ty(S32), Exactly(4)), Uses(Ty(U32), Exactly(4)), Uses(Ty(U32), Exactly(2)), Uses(Ty(S32), Exactly(4))],
+        ),
+        Form::new(
+            &[Is(Sync), Is(Aligned), Is(M8n8k4), Is(Row), Is(Col), Is(F64), Is(F64), Is(F64), Is(F64)],
+            &[Defs(Ty(F64), Exactly(2)), Uses(Ty(F64), Exactly(1)), Uses(Ty(F64), Exactly(1)), Uses(Ty(F64), Exactly(2))],
+        ),
     ]
 }
 
