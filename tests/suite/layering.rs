@@ -17,7 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sawmill-passes", &["sawmill-ir"]),
     ("sawmill-simd", &["sawmill-ir"]),
     ("sawmill-cranelift", &["sawmill-ir", "sawmill-simd"]),
-    ("sawmill-ptx", &["sawmill-ir"]),
+    ("sawmill-ptx", &["sawmill-ir", "sawmill-simd"]),
     ("sawmill", &["sawmill-cranelift", "sawmill-ir", "sawmill-macros", "sawmill-passes", "sawmill-syntax"]),
     ("sawmill-zoo", &["sawmill"]),
     ("sawmill-cli", &["sawmill", "sawmill-zoo"]),
