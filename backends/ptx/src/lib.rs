@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 
 pub mod inst;
-pub mod inst;
 pub mod interp;
 pub mod layout;
 pub mod lower;
