@@ -15,6 +15,9 @@ mod table;
 mod verify;
 mod word;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{Builder, at, in_shared};
 pub use form::{Count, Form, Piece, Slot, Space, Ty};
 pub use program::{

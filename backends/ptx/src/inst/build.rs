@@ -80,6 +80,7 @@ impl Builder {
 
     /// A comment before the next instruction.
     pub fn note(&mut self, text: impl Into<String>) {
+        self.leave_ended();
         let block = &mut self.entry.blocks[self.current];
         let at = u32::try_from(block.insts.len()).expect("fewer than 2^32 instructions");
         block.notes.push((at, text.into()));
@@ -93,12 +94,18 @@ impl Builder {
         result
     }
 
-    /// Appends an instruction as it is. What comes after a branch begins a block of its own.
-    pub fn push(&mut self, inst: Inst) {
+    fn leave_ended(&mut self) {
         let last = self.entry.blocks[self.current].insts.last();
-        if last.is_some_and(|last| last.op.is_control()) && !inst.op.is_control() {
+        if last.is_some_and(|last| last.op.is_control()) {
             let next = self.block("");
             self.place(next);
+        }
+    }
+
+    /// Appends an instruction as it is. What comes after a branch begins a block of its own.
+    pub fn push(&mut self, inst: Inst) {
+        if !inst.op.is_control() {
+            self.leave_ended();
         }
         self.entry.blocks[self.current].insts.push(inst);
     }
