@@ -1,7 +1,7 @@
 //! One corpus for every engine: the tools that the test suite is written with.
 //!
 //! In: the repository's own sources, text, bytes. Out: [`golden`] files compared or rewritten, [`fuzz`] reports, small
-//! [`checkpoint`]s.
+//! [`checkpoint`]s, what [`ptxas`] says.
 //! The tests themselves live in `suite/`, one binary; `docs/testing.md` says how to add one.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod fuzz;
 pub mod golden;
 pub mod layout;
 pub mod programs;
+pub mod ptxas;
 pub mod random;
 pub mod semantics;
 

@@ -16,6 +16,7 @@ const SAFE_CRATES: &[&str] = &[
     "dsl/macros",
     "backends/simd",
     "backends/llvm",
+    "backends/ptx",
     "runtime/zoo",
     "tests",
 ];

@@ -19,9 +19,19 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sawmill-launch", &["sawmill-ir", "sawmill-simd"]),
     ("sawmill-cranelift", &["sawmill-ir", "sawmill-launch", "sawmill-simd"]),
     ("sawmill-llvm", &["sawmill-ir", "sawmill-launch", "sawmill-simd"]),
+    ("sawmill-ptx", &["sawmill-ir", "sawmill-simd"]),
+    ("sawmill-cuda", &["sawmill-ir", "sawmill-launch", "sawmill-ptx"]),
     (
         "sawmill",
-        &["sawmill-cranelift", "sawmill-ir", "sawmill-llvm", "sawmill-macros", "sawmill-passes", "sawmill-syntax"],
+        &[
+            "sawmill-cranelift",
+            "sawmill-cuda",
+            "sawmill-ir",
+            "sawmill-llvm",
+            "sawmill-macros",
+            "sawmill-passes",
+            "sawmill-syntax",
+        ],
     ),
     ("sawmill-zoo", &["sawmill"]),
     ("sawmill-cli", &["sawmill", "sawmill-zoo"]),
@@ -51,6 +61,8 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("sawmill-launch", &["egg", "cranelift", "inkwell", "llvm-sys"]),
     ("sawmill-cranelift", &["egg"]),
     ("sawmill-llvm", &["egg", "cranelift", "inkwell", "llvm-sys"]),
+    ("sawmill-ptx", &["egg", "cranelift", "cudarc"]),
+    ("sawmill-cuda", &["egg", "cranelift", "inkwell", "llvm-sys"]),
     ("sawmill-cli", &["inkwell", "llvm-sys", "cudarc", "openssl-sys", "libsqlite3-sys"]),
 ];
 

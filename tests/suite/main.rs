@@ -9,6 +9,7 @@ mod hygiene;
 mod kernels;
 mod layering;
 mod outside;
+mod ptx;
 mod runtime;
 mod semantics;
 mod snapshots;

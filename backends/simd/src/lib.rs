@@ -7,4 +7,5 @@
 pub mod abi;
 pub mod lower;
 pub mod math;
+pub mod small;
 pub mod vir;

@@ -18,10 +18,10 @@ mod factor;
 mod layout;
 mod memory;
 mod nest;
+mod nibbles;
 mod plan;
 mod rank;
 mod scalar;
-mod small;
 mod store;
 mod view;
 

@@ -5,6 +5,7 @@
 
 use super::layout::{Buffer, Place, Point, Stride, View};
 use super::{Lower, SPARE};
+use crate::small;
 use crate::vir::{Address, Elem, Type, Val};
 use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::entity::Entity;
@@ -359,7 +360,7 @@ impl Lower<'_> {
 
     /// From the bits in memory to the computing type.
     pub(super) fn widen_storage(&mut self, raw: Val, dtype: DType) -> Val {
-        if let Some(value) = self.widen_small(raw, dtype) {
+        if let Some(value) = small::widen(&mut self.b, raw, dtype) {
             return value;
         }
         match (dtype, dtype.kind()) {
@@ -372,7 +373,7 @@ impl Lower<'_> {
     }
     /// From the computing type to the bits in memory: floats round to nearest even, integers keep their low bits.
     pub(super) fn stored(&mut self, value: Val, dtype: DType) -> Val {
-        if let Some(bits) = self.stored_small(value, dtype) {
+        if let Some(bits) = small::narrow(&mut self.b, value, dtype) {
             return bits;
         }
         match (dtype, dtype.kind()) {

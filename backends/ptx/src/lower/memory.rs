@@ -1,0 +1,267 @@
+//! Loads from and stores to global memory.
+//!
+//! In: subscripts and a layout. Out: guarded accesses, one for each register. A coordinate is a scalar base, what the thread's
+//! number adds and what the register's number adds; addresses use the strides that the launch gives, in bytes. An access
+//! happens where every coordinate is within the memory, the mask holds, the element exists, and, for stores, in one of the
+//! threads that hold it.
+
+use super::code::{bits, word};
+use super::place::Never;
+use super::scalar::immediate;
+use super::{Held, Lower, Refusal, code};
+use crate::inst::{Arg, Op, Reg, Word, at};
+use crate::layout::Layout;
+use crate::layout::assign::access_axes;
+use sawmill_ir::dtype::DType;
+use sawmill_ir::graph::Const;
+use sawmill_ir::tile::{self, AxisId, Inst, MemId, Pad, Subscript, Value};
+
+/// A coordinate along one dimension, before the register's part.
+enum Along {
+    /// What all registers share, and the axes that move it.
+    Affine(Reg, Vec<(AxisId, i64)>),
+    /// One number for each element.
+    Gather(Held),
+}
+
+/// An access in a layout.
+struct Access {
+    mem: MemId,
+    dtype: DType,
+    dims: Vec<Along>,
+    mask: Option<Held>,
+    axes: Vec<AxisId>,
+    /// Coordinates already computed: dimension, what tells them apart, the byte offset, whether it is inside, the half of the byte.
+    known: Vec<((usize, Key), Offset)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Moved(i64),
+    Given(Reg),
+}
+
+#[derive(Clone, Copy)]
+struct Offset {
+    bytes: Reg,
+    inside: Reg,
+    /// For elements of four bits: whether this is the upper half, as 0 or 4.
+    shift: Option<Reg>,
+}
+
+/// Where an element is and whether it may be touched.
+struct Target {
+    address: Reg,
+    allowed: Option<Reg>,
+    shift: Option<Reg>,
+}
+
+impl Lower<'_> {
+    fn access(
+        &mut self,
+        mem: MemId,
+        subs: &[Subscript],
+        args: &[Value],
+        masked: bool,
+        layout: &Layout,
+        axes: Vec<AxisId>,
+    ) -> Access {
+        let dtype = self.kernel.memory[mem].dtype;
+        let dims = subs.iter().zip(args).map(|(sub, arg)| self.along(sub, *arg, layout)).collect();
+        let mask = masked.then(|| self.read(args[subs.len()], layout));
+        Access { mem, dtype, dims, mask, axes, known: Vec::new() }
+    }
+
+    fn along(&mut self, sub: &Subscript, arg: Value, layout: &Layout) -> Along {
+        let Subscript::Affine(terms) = sub else {
+            let (held, regs) = self.read(arg, layout);
+            let from = self.dtype(arg);
+            let wide = regs.iter().map(|r| self.cast(*r, from, DType::I64)).collect();
+            return Along::Gather((held, wide));
+        };
+        let mut base = self.scalar(arg);
+        let mut moving: Vec<(AxisId, i64)> = Vec::new();
+        for (axis, coefficient) in terms {
+            match moving.iter_mut().find(|(a, _)| a == axis) {
+                Some((_, sum)) => *sum += coefficient,
+                None => moving.push((*axis, *coefficient)),
+            }
+        }
+        for (axis, coefficient) in &moving {
+            let Some(part) = self.wide_part(layout, *axis) else { continue };
+            base = match coefficient {
+                1 => self.c.add(DType::I64, base, part),
+                _ => self.c.fma(DType::I64, part, *coefficient, base),
+            };
+        }
+        Along::Affine(base, moving)
+    }
+
+    /// The element of a register; `Err` if there is none in any thread.
+    fn target(&mut self, access: &mut Access, layout: &Layout, register: u32, owned: bool) -> Result<Target, Never> {
+        let axes = access.axes.clone();
+        let mut allowed = self.within(layout, &axes, register)?;
+        if owned {
+            let owner = self.owner(layout);
+            allowed = self.both(allowed, owner);
+        }
+        let mut address = self.params[self.words.pointer(access.mem) as usize];
+        let mut shift = None;
+        for dim in 0..access.dims.len() {
+            let offset = self.offset_along(access, dim, layout, register);
+            address = self.c.add(DType::I64, address, offset.bytes);
+            allowed = self.both(allowed, Some(offset.inside));
+            shift = offset.shift.or(shift);
+        }
+        if let Some((held, mask)) = &access.mask {
+            let mask = mask[held.register_like(layout, register) as usize];
+            allowed = self.both(allowed, Some(mask));
+        }
+        Ok(Target { address, allowed, shift })
+    }
+
+    fn offset_along(&mut self, access: &mut Access, dim: usize, layout: &Layout, register: u32) -> Offset {
+        let key = match &access.dims[dim] {
+            Along::Affine(_, moving) => {
+                Key::Moved(moving.iter().map(|(a, c)| c * i64::from(layout.register_part(*a, register))).sum())
+            }
+            Along::Gather((held, regs)) => Key::Given(regs[held.register_like(layout, register) as usize]),
+        };
+        if let Some((_, offset)) = access.known.iter().find(|(k, _)| *k == (dim, key)) {
+            return *offset;
+        }
+        let coordinate = match (&access.dims[dim], key) {
+            (Along::Affine(base, _), Key::Moved(0)) => *base,
+            (Along::Affine(base, _), Key::Moved(by)) => self.c.add(DType::I64, *base, by),
+            (_, Key::Given(reg)) => reg,
+            (Along::Gather(_), Key::Moved(_)) => self.thread,
+        };
+        let number = u32::try_from(dim).unwrap_or(u32::MAX);
+        let extent = self.params[self.words.extent(access.mem, number) as usize];
+        let stride = self.params[self.words.stride(access.mem, number) as usize];
+        let inside = self.c.two(Op::Setp, &[Word::Lt, Word::U64], coordinate, extent);
+        let mut shift = None;
+        let mut place = coordinate;
+        if access.dtype.bits() < 8 && dim + 1 == access.dims.len() {
+            place = self.c.two(Op::Shr, &[Word::S64], coordinate, 1_u32);
+            let low = self.c.convert(&[Word::U32, Word::U64], coordinate);
+            let odd = self.c.two(Op::And, &[Word::B32], low, 1_u32);
+            shift = Some(self.c.two(Op::Shl, &[Word::B32], odd, 2_u32));
+        }
+        let bytes = self.c.mul(DType::I64, place, stride);
+        let offset = Offset { bytes, inside, shift };
+        access.known.push(((dim, key), offset));
+        offset
+    }
+
+    /// A load.
+    pub(super) fn load(&mut self, inst: &Inst) {
+        let tile::Op::Load { mem, subs, pad, masked } = &inst.op else { return };
+        let result = inst.results[0];
+        self.define(result, |s, wanted| {
+            let layout = s.assigned.load_layout(inst, wanted);
+            let axes = s.kernel.values[result].axes.clone();
+            let mut access = s.access(*mem, subs, &inst.args, *masked, &layout, axes);
+            let regs: Vec<Reg> = (0..layout.registers())
+                .map(|register| match s.target(&mut access, &layout, register, false) {
+                    Ok(target) => s.load_element(access.dtype, &target, *pad),
+                    Err(Never) => s.pad(*pad, access.dtype.widened()),
+                })
+                .collect();
+            s.convert(access.dtype.widened(), &layout, &regs, wanted)
+        });
+    }
+
+    fn pad(&mut self, pad: Pad, dtype: DType) -> Reg {
+        match (pad, dtype) {
+            (Pad::Value(Const::Bool(value)), _) => self.c.truth(value),
+            (Pad::Undef, DType::Bool) => self.c.truth(false),
+            _ => self.c.constant(dtype, pad_immediate(pad, dtype)),
+        }
+    }
+
+    fn load_element(&mut self, memory: DType, target: &Target, pad: Pad) -> Reg {
+        let computing = memory.widened();
+        if memory == computing && memory != DType::Bool {
+            let reg = self.c.b.reg(code::class(computing));
+            if target.allowed.is_some() {
+                self.c.set(computing, reg, pad_immediate(pad, computing));
+            }
+            let words = [Word::Global, word(computing)];
+            self.c.guarded(target.allowed, |b| b.assign(Op::Ld, &words, reg, &[at(target.address, 0)]));
+            return reg;
+        }
+        let raw = self.c.b.reg(code::class(DType::U32));
+        let words = [Word::Global, if memory.bits() == 16 { Word::U16 } else { Word::U8 }];
+        if target.allowed.is_some() {
+            self.c.set(DType::U32, raw, 0_u32);
+        }
+        self.c.guarded(target.allowed, |b| b.assign(Op::Ld, &words, raw, &[at(target.address, 0)]));
+        let code = match target.shift {
+            Some(shift) => {
+                let moved = self.c.two(Op::Shr, &[Word::U32], raw, shift);
+                self.c.two(Op::And, &[Word::B32], moved, 15_u32)
+            }
+            None => raw,
+        };
+        let value = self.widened(code, memory);
+        let Some(allowed) = target.allowed.filter(|_| !is_zero(pad, memory)) else { return value };
+        let outside = self.pad(pad, computing);
+        match computing {
+            DType::Bool => self.c.select_truth(allowed, value, outside),
+            _ => self.c.select(computing, allowed, value, outside),
+        }
+    }
+
+    /// A store.
+    pub(super) fn store(&mut self, inst: &Inst) {
+        let tile::Op::Store { mem, subs, masked } = &inst.op else { return };
+        let layout = self.assigned.store_layout(inst);
+        let axes = access_axes(self.kernel, inst);
+        let (held, regs) = self.read(inst.args[0], &layout);
+        let mut access = self.access(*mem, subs, &inst.args[1..], *masked, &layout, axes);
+        if access.dtype.bits() < 8 {
+            self.refuse(Refusal::Unsupported(format!("storing elements of {}, two to a byte", access.dtype)));
+            return;
+        }
+        let mut narrowed: Vec<Option<Reg>> = vec![None; regs.len()];
+        for register in 0..layout.registers() {
+            let Ok(target) = self.target(&mut access, &layout, register, true) else { continue };
+            let place = held.register_like(&layout, register) as usize;
+            let value = match narrowed[place] {
+                Some(value) => value,
+                None => self.narrow(regs[place], access.dtype),
+            };
+            narrowed[place] = Some(value);
+            let words = [Word::Global, stored(access.dtype)];
+            self.c.guarded(target.allowed, |b| b.run(Op::St, &words, &[at(target.address, 0), value.into()]));
+        }
+    }
+}
+
+fn stored(memory: DType) -> Word {
+    match memory.bits() {
+        8 => Word::U8,
+        16 => Word::U16,
+        _ if memory.is_float() => word(memory),
+        _ => bits(memory),
+    }
+}
+
+fn pad_immediate(pad: Pad, dtype: DType) -> Arg {
+    match pad {
+        Pad::Value(value) => immediate(value, dtype),
+        Pad::Undef => 0_i64.into(),
+    }
+}
+
+/// Whether the pad is what zero bits of the memory's type are.
+fn is_zero(pad: Pad, memory: DType) -> bool {
+    match pad {
+        Pad::Undef => true,
+        _ if memory == DType::F8E8M0 => false,
+        Pad::Value(Const::Float(bits)) => bits == 0,
+        Pad::Value(Const::Int(value)) => value == 0,
+        Pad::Value(Const::Bool(value)) => !value,
+    }
+}
