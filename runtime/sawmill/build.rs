@@ -14,6 +14,8 @@ const SOURCES: &[&str] = &[
     "../../backends/launch/src",
     "../../backends/cranelift/src",
     "../../backends/llvm/src",
+    "../../backends/ptx/src",
+    "../../backends/cuda/src",
     "src",
 ];
 

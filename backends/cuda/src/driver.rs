@@ -38,6 +38,13 @@ pub enum Missing {
         /// How many there are.
         gpus: usize,
     },
+    /// A GPU older than what kernels are written for.
+    TooSmall {
+        /// Its name.
+        name: String,
+        /// Its compute capability.
+        capability: Version,
+    },
     /// A driver older than the PTX that a program holds.
     TooOld {
         /// The newest CUDA that the driver serves.
@@ -67,6 +74,11 @@ impl fmt::Display for Missing {
             Self::Ordinal { asked, gpus } => {
                 write!(f, "there is no GPU {asked}: this process sees {gpus}, counted from 0")
             }
+            Self::TooSmall { name, capability } => write!(
+                f,
+                "{name} has compute capability {}.{}; kernels need 8.0 (Ampere) or later",
+                capability.0, capability.1
+            ),
             Self::TooOld { cuda, ptx } => write!(
                 f,
                 "the NVIDIA driver serves CUDA {}.{}, which takes PTX up to {}; the kernels are PTX {}.{}: update the driver",

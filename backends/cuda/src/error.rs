@@ -18,13 +18,6 @@ pub enum GpuError {
         /// The driver's log.
         log: String,
     },
-    /// Values of a kernel do not fit into registers and went to memory.
-    Spills {
-        /// The kernel.
-        entry: String,
-        /// Bytes of each thread.
-        bytes: u32,
-    },
     /// A kernel cannot be launched this way.
     Launch(String),
     /// A kernel broke a rule while running (an address out of range, a trap). The process must start anew to use this GPU again:
@@ -76,9 +69,6 @@ impl fmt::Display for GpuError {
         match self {
             Self::OutOfMemory { bytes } => write!(f, "the GPU has no {bytes} bytes left"),
             Self::Refused { log } => write!(f, "the driver refuses generated PTX: {log}"),
-            Self::Spills { entry, bytes } => {
-                write!(f, "kernel `{entry}` spills {bytes} bytes of each thread to memory")
-            }
             Self::Launch(what) => write!(f, "a kernel cannot be launched: {what}"),
             Self::Lost(what) => write!(f, "a kernel failed on the GPU, which is lost to this process: {what}"),
             Self::Driver(what) => write!(f, "the GPU's driver reports {what}"),

@@ -1,7 +1,7 @@
 //! A kernel in a GPU's memory, and its launches.
 //!
-//! In: a cubin and the name of an entry whose parameters are 64-bit words. Out: [`Function`]. Invariant: a function that is held
-//! keeps nothing of a thread in local memory, that is, it does not spill.
+//! In: a cubin and the name of an entry whose parameters are 64-bit words. Out: [`Function`], which knows what its threads need and
+//! what was spilled: kernels declare no local memory, so what a thread has of it are spilled registers.
 
 use cudarc::driver::sys::CUfunction_attribute as Attribute;
 use cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
@@ -14,6 +14,7 @@ use crate::gpu::Gpu;
 pub struct Function {
     function: CudaFunction,
     registers: u32,
+    spilled_bytes: u32,
 }
 
 /// How a kernel is launched.
@@ -31,17 +32,18 @@ impl Function {
     /// The entry `name` of a cubin.
     ///
     /// # Errors
-    /// The cubin is for another GPU or holds no such entry; the kernel spills.
+    /// The cubin is for another GPU or holds no such entry.
     pub fn load(gpu: &Gpu, cubin: &[u8], name: &str) -> Result<Self, GpuError> {
         gpu.enter()?;
         let module = gpu.context.load_module(Ptx::from_binary(cubin.to_vec()))?;
         let function = module.load_function(name)?;
-        let local = function.local_size_bytes()?.unsigned_abs();
-        if local > 0 {
-            return Err(GpuError::Spills { entry: name.to_owned(), bytes: local });
-        }
+        let spilled_bytes = function.local_size_bytes()?.unsigned_abs();
         let registers = function.num_regs()?.unsigned_abs();
-        Ok(Self { function, registers })
+        Ok(Self { function, registers, spilled_bytes })
+    }
+    /// Bytes of each thread's registers that went to memory.
+    pub fn spilled_bytes(&self) -> u32 {
+        self.spilled_bytes
     }
     /// Registers of each thread.
     pub fn registers(&self) -> u32 {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use cudarc::driver::result;
 use cudarc::driver::sys::CUdevice_attribute as Attribute;
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtr};
 
@@ -115,6 +116,34 @@ impl Gpu {
         self.enter()?;
         self.stream.memcpy_dtoh(&part, to)?;
         self.synchronize()
+    }
+    /// Copies bytes at an address to `to` after the work given before, and waits.
+    ///
+    /// # Errors
+    /// What the driver reports, failures of earlier work included.
+    ///
+    /// # Safety
+    /// The bytes are in live memory of this GPU.
+    pub unsafe fn read(&self, address: u64, to: &mut [u8]) -> Result<(), GpuError> {
+        self.enter()?;
+        // SAFETY: passed on to the caller; `to` outlives the wait.
+        unsafe { result::memcpy_dtoh_async(to, address, self.stream.cu_stream()) }?;
+        self.synchronize()
+    }
+    /// Copies bytes from one address to another after the work given before.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    ///
+    /// # Safety
+    /// Both are in live memory of this GPU, which lives until the work is done, and share no byte.
+    pub unsafe fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), GpuError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.enter()?;
+        // SAFETY: passed on to the caller.
+        Ok(unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.cu_stream()) }?)
     }
     /// Waits for all work given before.
     ///

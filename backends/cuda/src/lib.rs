@@ -5,14 +5,17 @@
 //! how to get it, and nothing else of this crate has been touched.
 //!
 //! Invariants: no call reaches the driver before [`driver::probe`] has found it. `unsafe` is where the driver's functions are
-//! called, each with its reason. A kernel that spills is an error ([`GpuError::Spills`]), never silent.
+//! called, each with its reason. A kernel that spills is remarked on, never silent.
 
+mod backend;
 pub mod driver;
 mod error;
 mod function;
 mod gpu;
 mod jit;
+mod machine;
 
+pub use backend::Cuda;
 pub use driver::{Driver, Missing};
 pub use error::GpuError;
 pub use function::{Function, Launch};

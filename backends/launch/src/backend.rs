@@ -57,7 +57,7 @@ impl<G: CodeGenerator> Cpu<G> {
     fn kernel(&self, kernel: &Kernel) -> Result<(Vec<u8>, Vec<String>), CompileError> {
         let lowered = self.lower(kernel)?;
         let code = self.generator.compile(&lowered.function)?;
-        let stored = [MAGIC.as_slice(), &digest(kernel).to_le_bytes(), &code.to_bytes()].concat();
+        let stored = [MAGIC.as_slice(), &digest(&print_kernel(kernel)).to_le_bytes(), &code.to_bytes()].concat();
         Ok((stored, lowered.remarks.iter().map(ToString::to_string).collect()))
     }
 
@@ -102,7 +102,7 @@ impl<G: CodeGenerator> Backend for Cpu<G> {
         for (kernel, stored) in module.kernels.iter().zip(&artifact.kernels) {
             let rest = stored.strip_prefix(MAGIC.as_slice()).ok_or_else(|| stale("is in another format"))?;
             let (known, rest) = rest.split_first_chunk().ok_or_else(|| stale("is cut off"))?;
-            if u64::from_le_bytes(*known) != digest(kernel) {
+            if u64::from_le_bytes(*known) != digest(&print_kernel(kernel)) {
                 return Err(stale("is of another kernel"));
             }
             let code = Code::from_bytes(rest).ok_or_else(|| stale("is cut off"))?;
@@ -124,10 +124,10 @@ impl<G: CodeGenerator> Backend for Cpu<G> {
     }
 }
 
-/// FNV-1a (Fowler, Noll, Vo) of the kernel's text.
-fn digest(kernel: &Kernel) -> u64 {
+/// FNV-1a (Fowler, Noll, Vo) of a kernel's text.
+pub fn digest(text: &str) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    print_kernel(kernel).as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+    text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// `work` on every item, on up to `threads` threads; results in the order of items.

@@ -15,7 +15,7 @@ mod lifetimes;
 mod program;
 mod storage;
 
-pub use backend::{CodeGenerator, Cpu};
+pub use backend::{CodeGenerator, Cpu, digest};
 pub use code::Code;
 pub use jit::{JitCode, JitError};
 pub use program::{Machine, Program};

@@ -4,6 +4,7 @@
 //! which [`interp`] runs on the CPU. Nothing here needs CUDA; two runs give the same bytes.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod inst;
 pub mod interp;
 pub mod layout;

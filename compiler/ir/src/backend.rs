@@ -109,6 +109,8 @@ pub enum RunError {
     },
     /// A worker panicked.
     Worker(String),
+    /// The device failed: what it reports.
+    Device(String),
     /// The run broke a rule of its module.
     Bug(String),
 }
@@ -120,6 +122,7 @@ impl fmt::Display for RunError {
                 write!(f, "cannot allocate {bytes} bytes for {what}")
             }
             Self::Worker(message) => write!(f, "a worker panicked: {message}"),
+            Self::Device(message) => f.write_str(message),
             Self::Bug(message) => write!(f, "compiler bug while running: {message}"),
         }
     }

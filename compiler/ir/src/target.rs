@@ -25,6 +25,10 @@ pub struct Target {
     pub memory_rate: f64,
     /// Microseconds to start a kernel on all cores.
     pub launch_us: f64,
+    /// Threads that run one block together; 1 on a CPU.
+    pub threads: u32,
+    /// Bytes of memory that the threads of a block share.
+    pub shared_bytes: u32,
 }
 
 impl Target {
@@ -42,6 +46,8 @@ impl Target {
             op_rate: 12.0,
             memory_rate: 28.0,
             launch_us: 4.0,
+            threads: 1,
+            shared_bytes: 0,
         }
     }
     /// An x86-64 core with AVX2.
@@ -57,6 +63,25 @@ impl Target {
             fma_rate: 90.0,
             op_rate: 48.0,
             ..Self::cpu128(cores, true)
+        }
+    }
+    /// A GPU of `cores` multiprocessors, whose blocks share `shared_bytes`. The other numbers stand for the threads of a block:
+    /// the first-level cache for the registers that one tile may take of them, vector registers for rows of a narrow tile.
+    pub fn gpu(name: &str, cores: u32, shared_bytes: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            vector_bits: 32,
+            vector_registers: 8,
+            fma: true,
+            cores,
+            l1_bytes: 8 << 10,
+            l2_bytes: 40 << 20,
+            fma_rate: 90.0,
+            op_rate: 60.0,
+            memory_rate: 1500.0,
+            launch_us: 3.0,
+            threads: 128,
+            shared_bytes,
         }
     }
     /// Lanes of `bits`-wide elements in one register.

@@ -135,6 +135,9 @@ pub enum EngineName {
     /// Machine code through LLVM, with all vectors that the processor has (SAWMILL_CPU_LEVEL=x86-64-v3 forgoes AVX-512)
     #[cfg(feature = "llvm")]
     Llvm,
+    /// PTX on the first NVIDIA GPU, by its driver
+    #[cfg(feature = "cuda")]
+    Cuda,
 }
 
 /// Options of `generate`.

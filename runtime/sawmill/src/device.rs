@@ -24,6 +24,8 @@ pub enum Engine {
     Cranelift,
     /// The processor, through LLVM, if the feature `llvm` is on.
     Llvm,
+    /// An NVIDIA GPU, if the feature `cuda` is on.
+    Cuda,
 }
 
 impl Engine {
@@ -37,6 +39,7 @@ impl Engine {
             Self::Interpreter => "interpreter",
             Self::Cranelift => "cranelift",
             Self::Llvm => "llvm",
+            Self::Cuda => "cuda",
         }
     }
 }
@@ -92,6 +95,25 @@ impl Device {
         let cores = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
         let backend = sawmill_llvm::Llvm::at(level, cores).map_err(|e| Error::Environment(e.to_string()))?;
         Self::new(Engine::Llvm, Some(Box::new(backend)), threads, cache_dir)
+    }
+    /// GPU number `ordinal` of those that the NVIDIA driver shows, with the user's cache folder. Tensors stay in the process's
+    /// memory; a call copies its arguments to the GPU and its outputs back.
+    ///
+    /// # Errors
+    /// An environment error that says what is missing: the driver, a GPU of this number, a driver new enough.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(ordinal: usize) -> Result<Self, Error> {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Self::cuda_with(ordinal, threads, default_cache_dir())
+    }
+    /// The same with a number of threads on the host and a folder for compiled functions, or none.
+    ///
+    /// # Errors
+    /// As [`Device::cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn cuda_with(ordinal: usize, threads: usize, cache_dir: Option<PathBuf>) -> Result<Self, Error> {
+        let backend = sawmill_cuda::Cuda::open(ordinal).map_err(|e| Error::Environment(e.to_string()))?;
+        Self::new(Engine::Cuda, Some(Box::new(backend)), threads, cache_dir)
     }
     /// The best device that is compiled in and works.
     pub fn best() -> Result<Self, Error> {
@@ -156,7 +178,7 @@ impl fmt::Debug for Device {
 
 /// The user's cache folder for compiled functions: `SAWMILL_CACHE_DIR`, else `XDG_CACHE_HOME`, else `~/.cache`. An empty
 /// `SAWMILL_CACHE_DIR` means none.
-#[cfg(feature = "cranelift")]
+#[cfg(any(feature = "cranelift", feature = "cuda"))]
 fn default_cache_dir() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).map(PathBuf::from);
     if let Some(dir) = var("SAWMILL_CACHE_DIR") {

@@ -57,6 +57,14 @@ pub enum Error {
         /// IR text that reproduces it.
         text: String,
     },
+    /// The device failed while it ran.
+    #[error("{function}: {message}")]
+    Device {
+        /// The function called.
+        function: String,
+        /// What the device reports.
+        message: String,
+    },
     /// A worker thread panicked.
     #[error("{function}: a worker panicked: {message}")]
     Worker {
@@ -90,6 +98,7 @@ impl Error {
         match error {
             RunError::OutOfMemory { what, bytes } => Self::OutOfMemory { what, bytes },
             RunError::Worker(message) => Self::Worker { function: function.into(), message },
+            RunError::Device(message) => Self::Device { function: function.into(), message },
             RunError::Bug(message) => Self::bug(function, message, String::new()),
         }
     }

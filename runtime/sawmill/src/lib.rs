@@ -49,6 +49,8 @@ pub use function::{Format, Function, Options};
 pub use half::{bf16, f16};
 #[cfg(feature = "cranelift")]
 pub use sawmill_cranelift::MultiplyAdds;
+#[cfg(feature = "cuda")]
+pub use sawmill_cuda as cuda;
 pub use sawmill_ir as ir;
 #[cfg(feature = "llvm")]
 pub use sawmill_llvm::Level;

@@ -29,6 +29,8 @@ pub fn device_with(engine: EngineName, threads: NonZeroUsize, kernels: Option<Pa
         EngineName::Cranelift => Device::cpu_with(threads.get(), kernels),
         #[cfg(feature = "llvm")]
         EngineName::Llvm => Device::llvm_with(threads.get(), kernels),
+        #[cfg(feature = "cuda")]
+        EngineName::Cuda => Device::cuda_with(0, threads.get(), kernels),
     };
     device.map_err(failure)
 }
@@ -44,7 +46,7 @@ pub fn failure(error: Error) -> Failure {
         Error::Argument { .. } | Error::Requirement { .. } | Error::Tensor(_) | Error::Unsupported { .. } => {
             Failure::user(error)
         }
-        Error::OutOfMemory { .. } | Error::Environment(_) => Failure::environment(error),
+        Error::OutOfMemory { .. } | Error::Environment(_) | Error::Device { .. } => Failure::environment(error),
         Error::Bug { .. } | Error::Worker { .. } => Failure::defect(error),
     }
 }

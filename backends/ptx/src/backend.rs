@@ -1,0 +1,102 @@
+//! The backend: a plan's kernels as PTX.
+//!
+//! In: a tile module. Out: an artifact with one PTX module for each kernel, behind a line that says what its launch must give;
+//! [`Compiled`] is the same as data. There is nothing here that could run one: loading is refused with a reason.
+
+use crate::inst::{Module, Sm, verify};
+use crate::lower::{Limits, Lowered, Refusal, lower};
+use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable};
+use sawmill_ir::target::Target;
+use sawmill_ir::tile::{self, text};
+
+/// Generates PTX.
+#[derive(Clone, Debug)]
+pub struct Ptx {
+    sm: Sm,
+    target: Target,
+}
+
+/// The PTX of one kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// A module of one entry.
+    pub module: Module,
+    /// Bytes of shared memory that the launch gives.
+    pub dynamic_bytes: u32,
+}
+
+impl Ptx {
+    /// For `sm`, with the numbers that schedules for it start from.
+    pub fn new(sm: Sm) -> Self {
+        let (name, cores) = match sm {
+            Sm::Sm80 => ("sm_80", 108),
+            Sm::Sm90 => ("sm_90", 132),
+        };
+        Self { sm, target: Target::gpu(name, cores, sm.shared_bytes()) }
+    }
+
+    /// The PTX of every kernel, verified.
+    ///
+    /// # Errors
+    /// A refusal with its reason, or a compiler bug with the kernel's text.
+    pub fn kernels(&self, module: &tile::Module) -> Result<Vec<Compiled>, CompileError> {
+        let kernels = (0..module.kernels.len()).map(|number| self.kernel(module, number));
+        kernels.collect()
+    }
+
+    fn kernel(&self, module: &tile::Module, number: usize) -> Result<Compiled, CompileError> {
+        let kernel = &module.kernels[number];
+        let bug = |message: String| CompileError::Bug { message, text: text::print_kernel(kernel) };
+        let limits = Limits { threads: self.target.threads, shared_bytes: self.target.shared_bytes };
+        let Lowered { entry, dynamic_bytes } =
+            lower(kernel, &entry_name(&kernel.name, number), limits).map_err(|refusal| match refusal {
+                Refusal::Unsupported(what) => CompileError::Unsupported(what),
+                Refusal::Bug(message) => bug(message),
+            })?;
+        let mut ptx = Module::new(self.sm);
+        ptx.entries.push(entry);
+        verify(&ptx).map_err(|error| bug(error.to_string()))?;
+        Ok(Compiled { module: ptx, dynamic_bytes })
+    }
+}
+
+/// Letters, digits and `_`, unique by the kernel's number.
+fn entry_name(name: &str, number: usize) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    format!("k{number}_{plain}")
+}
+
+impl Compiled {
+    /// The entry's name.
+    pub fn name(&self) -> &str {
+        self.module.entries.first().map_or("", |entry| &entry.name)
+    }
+    /// The text, behind a comment that says how to launch it.
+    pub fn text(&self) -> String {
+        let threads = self.module.entries.first().map_or(0, crate::inst::Entry::thread_count);
+        format!("// entry {} threads {threads} dynamic_shared {}\n{}", self.name(), self.dynamic_bytes, self.module)
+    }
+}
+
+impl Backend for Ptx {
+    fn name(&self) -> &'static str {
+        "ptx"
+    }
+    fn target(&self) -> &Target {
+        &self.target
+    }
+    fn level(&self) -> String {
+        self.sm.text().to_owned()
+    }
+    fn compile(&self, module: &tile::Module) -> Result<Artifact, CompileError> {
+        let kernels = self.kernels(module)?;
+        Ok(Artifact { kernels: kernels.iter().map(|k| k.text().into_bytes()).collect(), remarks: Vec::new() })
+    }
+    fn load(&self, _module: &tile::Module, _artifact: &Artifact) -> Result<Box<dyn Executable>, CompileError> {
+        Err(CompileError::Unsupported("running PTX needs a driver, which this backend does not open".to_owned()))
+    }
+    fn explain(&self, module: &tile::Module) -> Result<Vec<(String, String)>, CompileError> {
+        let names = module.kernels.iter().map(|kernel| kernel.name.clone());
+        Ok(names.zip(self.kernels(module)?.iter().map(Compiled::text)).collect())
+    }
+}
