@@ -71,7 +71,11 @@ fn check_name(name: &str) -> Checked {
     let starts = name.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
     let goes_on = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '$');
     // PTX means nothing by `_` alone, and the lanes of a warp by the other.
-    if starts && goes_on && !["_", "WARP_SZ"].contains(&name) { Ok(()) } else { Err(format!("`{name}` is no name in PTX")) }
+    if starts && goes_on && !["_", "WARP_SZ"].contains(&name) {
+        Ok(())
+    } else {
+        Err(format!("`{name}` is no name in PTX"))
+    }
 }
 
 fn check_declarations(entry: &Entry) -> Checked {
