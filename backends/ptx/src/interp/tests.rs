@@ -4,6 +4,7 @@ mod copies;
 mod lanes;
 mod matrices;
 mod numbers;
+mod page;
 mod shared;
 
 use super::{Fault, FaultKind, Launch, Memory, Options, Report, interpret};
