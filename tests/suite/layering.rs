@@ -30,6 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "sawmill-llvm",
             "sawmill-macros",
             "sawmill-passes",
+            "sawmill-ptx",
             "sawmill-syntax",
         ],
     ),

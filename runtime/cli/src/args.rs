@@ -34,6 +34,9 @@ pub enum Command {
     /// Print what the compiler makes of a function: rewrites, plan, tiles, code
     Explain(ExplainArgs),
 
+    /// Compile a function for a machine that need not be here, and write its code with a manifest of how to launch it
+    Build(BuildArgs),
+
     /// Measure a language model or attention, beside what the machine can do at best
     Bench(BenchArgs),
 }
@@ -67,6 +70,29 @@ pub struct ExplainArgs {
     /// Threads that the plan is made for [default: as many as processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Options of `build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// A function of the zoo, such as `causal` or `attention::causal`
+    pub name: String,
+
+    /// What the code is for: sm_80 or sm_90
+    #[arg(long, value_name = "TARGET")]
+    pub target: sawmill::BuildTarget,
+
+    /// The folder to write to; it is made if missing
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Value of a const dim [default: 64, or what the function's requirements allow]
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    pub dims: Vec<(String, i64)>,
+
+    /// Element type of a type parameter: f32, bf16, .. or a packed format such as q4_1 [default: f32 or i32]
+    #[arg(long = "type", value_name = "NAME=TYPE", value_parser = named)]
+    pub types: Vec<(String, String)>,
 }
 
 /// What `bench` measures.

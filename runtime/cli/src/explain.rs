@@ -50,7 +50,7 @@ pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
 }
 
 /// Values of all const dims and type parameters, stated or usual.
-fn specialisation(
+pub(crate) fn specialisation(
     function: &'static Function,
     stated: &[(String, i64)],
     stated_types: &[(String, String)],

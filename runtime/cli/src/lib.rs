@@ -7,6 +7,7 @@
 pub mod acquire;
 pub mod args;
 pub mod bench;
+pub mod build;
 pub mod check;
 pub mod engine;
 pub mod error;
@@ -31,6 +32,7 @@ pub fn run(line: &CommandLine) -> Result<u8, Failure> {
         Command::Generate(args) => generate::command(args),
         Command::Check(args) => check::command(args),
         Command::Explain(args) => explain::command(args),
+        Command::Build(args) => build::command(args),
         Command::Bench(args) => bench::command(args),
     }
 }

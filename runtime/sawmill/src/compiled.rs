@@ -25,6 +25,9 @@ use sawmill_syntax::host::Resolved;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+#[cfg(feature = "ptx")]
+pub(crate) use native::packed_fields;
+
 /// What is compiled, apart from the device.
 pub(crate) struct Request<'r> {
     function: &'static Function,

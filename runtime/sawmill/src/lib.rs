@@ -27,6 +27,8 @@ mod memory;
 mod device;
 mod pool;
 
+#[cfg(feature = "ptx")]
+mod ahead;
 mod bind;
 mod call;
 mod compiled;
@@ -35,6 +37,8 @@ mod function;
 
 mod disk;
 
+#[cfg(feature = "ptx")]
+pub use ahead::{BuildTarget, Built, BuiltKernel};
 pub use arg::{Arg, Determines, FieldDef, Record, Source, Value, kind};
 pub use cache::{Cache, CacheDef, CacheField, CacheType};
 pub use call::Call;

@@ -30,6 +30,7 @@ mod size;
 
 pub use parse::parse;
 pub use print::{print, print_kernel};
+pub use size::print_size;
 
 /// How deep regions, plan steps and size expressions may nest in a text.
 const MAX_DEPTH: u32 = 64;

@@ -111,7 +111,7 @@ impl Native {
 
 /// The fields of packed arguments among the inputs of a linked function, by name. Dimensions count without that of a list,
 /// since each element of a list is bound on its own.
-pub(super) fn packed_fields(linked: &graph::Function) -> Vec<(String, Field)> {
+pub(crate) fn packed_fields(linked: &graph::Function) -> Vec<(String, Field)> {
     let field = |tensor: &graph::Tensor| {
         let TensorKind::Input(input) = &tensor.kind else { return None };
         let mut field = input.field.clone()?;

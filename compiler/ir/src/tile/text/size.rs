@@ -9,7 +9,7 @@ use crate::index::{Atom, DimId, Index};
 use std::fmt::Write as _;
 
 /// `size` with the names of `dims`; what is no size (an axis, a read) prints as its entity, which does not parse.
-pub(super) fn print_size(size: &Index, dims: &Arena<DimId, String>) -> String {
+pub fn print_size(size: &Index, dims: &Arena<DimId, String>) -> String {
     let mut out = String::new();
     for (monomial, coefficient) in size.terms() {
         let sign = if coefficient < 0 { "-" } else { "+" };
