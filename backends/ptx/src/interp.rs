@@ -56,7 +56,7 @@ pub use banks::{Wavefronts, wavefronts};
 pub use fault::{Fault, FaultKind};
 pub use memory::Memory;
 
-use crate::inst::{BlockId, Entry, Module, Op, verify};
+use crate::inst::{BlockId, Entry, Module, Op, Word, verify};
 use barrier::{Barriers, Opened};
 use cta::Cta;
 use decode::decode;
@@ -147,6 +147,7 @@ pub fn interpret(
     let warps = entry.thread_count().div_ceil(32) as usize;
     let shared = SharedMemory::new(entry, launch.dynamic_shared, warps);
     let program = decode(entry, &shared);
+    memory.begin(program.steps.iter().any(|step| step.shape.has(Word::Nc)));
     let mut report = Report::default();
     let count = launch.grid.iter().try_fold(1_u32, |product, extent| product.checked_mul(*extent));
     let count = count.ok_or_else(|| refuse("the grid has 2^32 CTAs or more".into()))?;

@@ -7,5 +7,6 @@
 pub mod backend;
 pub mod inst;
 pub mod interp;
+pub mod launch;
 pub mod layout;
 pub mod lower;

@@ -17,6 +17,7 @@ mod place;
 mod reduce;
 mod scalar;
 mod shared;
+mod split;
 
 use crate::inst::{Builder, Entry, Reg, SharedId, Special, Word};
 use crate::layout::Layout;
@@ -25,6 +26,7 @@ use code::Code;
 use math::Expansions;
 use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::{DType, Kind};
+use sawmill_ir::tile::verify::verify_kernel;
 use sawmill_ir::tile::{Inst, Kernel, Op, Region, Value};
 use sawmill_simd::abi::ArgWords;
 use shared::{Fence, Home, Room};
@@ -32,6 +34,8 @@ use std::fmt;
 
 /// Registers of one tile that a thread may have.
 const MOST_REGISTERS: u32 = 128;
+/// Registers of one tile from which on it is cut, if it can be.
+const LARGE_REGISTERS: u32 = 64;
 /// Shared memory that an entry may declare; more is given by the launch.
 const STATIC_BYTES: u32 = 48 << 10;
 
@@ -117,6 +121,8 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         return Err(Refusal::Unsupported(format!("CTAs of {threads} threads")));
     }
     let thread_bits = threads.trailing_zeros() as usize;
+    let kernel = &split::split(kernel, u64::from(threads * LARGE_REGISTERS));
+    verify_kernel(kernel).map_err(|error| Refusal::Bug(format!("cutting large tiles: {error}")))?;
     let assigned = Assigned::of(kernel, thread_bits);
     fits(kernel, &assigned)?;
     let words = ArgWords::of(kernel);

@@ -35,7 +35,14 @@ pub(crate) fn shared_address(address: u64) -> u32 {
 
 impl Cta<'_> {
     /// Reads of one lane; gives whether all bytes were written before.
-    fn read(&mut self, warp: &Warp, lane: usize, from: (Space, u64), into: &mut [u8]) -> Result<bool, Trouble> {
+    fn read(
+        &mut self,
+        warp: &Warp,
+        lane: usize,
+        from: (Space, u64),
+        stale: bool,
+        into: &mut [u8],
+    ) -> Result<bool, Trouble> {
         let thread = warp.thread(lane);
         match from {
             (Space::Shared, address) => {
@@ -45,7 +52,7 @@ impl Cta<'_> {
             }
             (Space::Global, address) => {
                 aligned(thread, address, into.len())?;
-                let read = self.memory.read(address, into);
+                let read = if stale { self.memory.read_stale(address, into) } else { self.memory.read(address, into) };
                 read.map_err(|(kind, message)| Trouble::new(kind, thread, message)).map(|()| true)
             }
             (Space::Param, at) => {
@@ -80,12 +87,13 @@ impl Cta<'_> {
         let address = memory_of(&step.args[1]);
         let dests = registers(&step.args[0]).to_vec();
         let size = (step.type_of(0).bits() / 8) as usize;
+        let stale = step.shape.has(Word::Nc);
         let mut seen = [None; WARP];
         for lane in lanes(active) {
             let at = warp.address(address, lane)?;
             seen[lane] = Some(shared_address(at));
             let mut bytes = [0; MOST];
-            let defined = self.read(warp, lane, (address.space, at), &mut bytes[..size * dests.len()])?;
+            let defined = self.read(warp, lane, (address.space, at), stale, &mut bytes[..size * dests.len()])?;
             for (dest, part) in dests.iter().zip(bytes.chunks(size)) {
                 warp.write(self.program, step, 0, (*dest, lane), (from_bytes(part), defined));
             }
@@ -161,7 +169,7 @@ impl Cta<'_> {
             self.shared.set(start, &change(old).to_le_bytes()[..size], defined);
             return Ok((old, defined));
         }
-        self.read(warp, lane, at, bytes)?;
+        self.read(warp, lane, at, false, bytes)?;
         let old = from_bytes(bytes);
         self.write(warp, lane, at, &change(old).to_le_bytes()[..size], true)?;
         Ok((old, true))

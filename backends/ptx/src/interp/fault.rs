@@ -13,6 +13,8 @@ pub enum FaultKind {
     Misaligned,
     /// A write to memory that may only be read.
     ReadOnly,
+    /// Bytes are read by `ld.global.nc` and written in the same launch.
+    Stale,
     /// Two threads access a byte of shared memory, one of them writes, and nothing orders them.
     Race,
     /// Bytes of an asynchronous copy that its thread has not waited for.

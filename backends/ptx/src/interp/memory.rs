@@ -14,7 +14,14 @@ struct Buffer {
     base: u64,
     bytes: Vec<u8>,
     writable: bool,
+    /// What the launch under way did to each byte, if that is watched: [`WRITTEN`], [`READ_STALE`].
+    seen: Vec<u8>,
 }
+
+/// A kernel wrote the byte.
+const WRITTEN: u8 = 1;
+/// A kernel read the byte through the cache that does not see writes.
+const READ_STALE: u8 = 2;
 
 /// Buffers that kernels read and write.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +43,7 @@ impl Memory {
     fn push(&mut self, bytes: Vec<u8>, writable: bool) -> u64 {
         let end = self.buffers.last().map_or(FIRST, |last| last.base + last.bytes.len() as u64 + GAP);
         let base = end.next_multiple_of(ALIGN);
-        self.buffers.push(Buffer { base, bytes, writable });
+        self.buffers.push(Buffer { base, bytes, writable, seen: Vec::new() });
         base
     }
 
@@ -65,6 +72,37 @@ impl Memory {
         })
     }
 
+    /// A launch begins. `watched` says whether it reads with `ld.global.nc`, which must not meet writes of the same launch.
+    pub(crate) fn begin(&mut self, watched: bool) {
+        for buffer in &mut self.buffers {
+            buffer.seen = if watched { vec![0; buffer.bytes.len()] } else { Vec::new() };
+        }
+    }
+
+    /// Notes what happens to bytes; an error if it must not happen after what happened before.
+    fn watch(
+        &mut self,
+        index: usize,
+        range: std::ops::Range<usize>,
+        now: u8,
+        never: u8,
+    ) -> Result<(), (FaultKind, String)> {
+        let Some(seen) = self.buffers[index].seen.get_mut(range) else { return Ok(()) };
+        if seen.iter().any(|byte| byte & never != 0) {
+            let message = format!("bytes of buffer {index} are written, and read with `nc`, in one launch");
+            return Err((FaultKind::Stale, message));
+        }
+        seen.iter_mut().for_each(|byte| *byte |= now);
+        Ok(())
+    }
+
+    /// Reads through the cache that does not see what the launch writes.
+    pub(crate) fn read_stale(&mut self, address: u64, into: &mut [u8]) -> Result<(), (FaultKind, String)> {
+        let (index, offset) = self.check(address, into.len())?;
+        self.watch(index, offset..offset + into.len(), READ_STALE, WRITTEN)?;
+        self.read(address, into)
+    }
+
     pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> Result<(), (FaultKind, String)> {
         let (index, offset) = self.check(address, into.len())?;
         into.copy_from_slice(&self.buffers[index].bytes[offset..offset + into.len()]);
@@ -76,6 +114,7 @@ impl Memory {
         if !self.buffers[index].writable {
             return Err((FaultKind::ReadOnly, format!("buffer {index} may only be read")));
         }
+        self.watch(index, offset..offset + from.len(), WRITTEN, READ_STALE)?;
         self.buffers[index].bytes[offset..offset + from.len()].copy_from_slice(from);
         Ok(())
     }

@@ -180,6 +180,9 @@ fn whole(shape: &Shape<'_>, x: [u64; 4]) -> Option<u64> {
         Op::Neg => -a,
         Op::Abs => a.abs(),
         Op::Dp4a => dot(shape, x),
+        // Positions and lengths have eight bits; what more of them means is open.
+        Op::Bfe if (x[1] | x[2]) > 0xff => return None,
+        Op::Bfi if (x[2] | x[3]) > 0xff => return None,
         _ => return Some(bitwise(shape, x)),
     };
     let result = if shape.has(Word::Wide) { width * 2 } else { width };
@@ -221,8 +224,8 @@ fn bitwise(shape: &Shape<'_>, x: [u64; 4]) -> u64 {
         Op::Shr => bits_of(integer(a, shape.t) >> low(b, 32).min(u64::from(width))),
         Op::Shf => funnel(shape, a, b, c),
         Op::Prmt => permute(a, b, c),
-        Op::Bfe => extract(shape.t, a, b & 0xff, c & 0xff),
-        Op::Bfi => insert(a, b, c & 0xff, d & 0xff, width.into()),
+        Op::Bfe => extract(shape.t, a, b, c),
+        Op::Bfi => insert(a, b, c, d, width.into()),
         Op::Popc => low(a, width).count_ones().into(),
         Op::Clz => u64::from(low(a, width).leading_zeros()) - u64::from(64 - width),
         Op::Brev => a.reverse_bits() >> (64 - width),

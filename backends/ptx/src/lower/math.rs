@@ -215,7 +215,8 @@ fn conversion(c: &mut Code, op: vir::Op, from: Elem, to: Elem, a: Reg) -> Option
 
 /// The value of an f16 in the low bits.
 pub(super) fn from_f16(c: &mut Code, bits: Reg) -> Reg {
-    let half = c.convert(&[Word::U16, Word::U32], bits);
+    let half = c.b.reg(Class::B16);
+    c.b.assign(Op::Cvt, &[Word::U16, Word::U32], half, &[bits.into()]);
     c.convert(&[Word::F32, Word::F16], half)
 }
 /// The value of a bf16 in the low bits.

@@ -93,6 +93,21 @@ fn global_accesses_stay_in_their_buffer() {
     fault(access(2), FaultKind::Misaligned, "4 bytes");
 }
 
+/// `ld.global.nc` may give what was there before the launch, so it must not meet writes.
+#[test]
+fn the_stale_cache_does_not_meet_writes() {
+    let both = |words: &[Word], written: i32| {
+        let mut k = Kernel::new(32);
+        let address = k.element(4);
+        let value = k.b.op(Op::Ld, words, &[at(address, 0)]);
+        k.b.run(Op::St, &[Word::Global, Word::U32], &[at(address, written), value.into()]);
+        k
+    };
+    assert!(both(&[Word::Global, Word::U32], 0).outcome().is_ok());
+    assert!(both(&[Word::Global, Word::Nc, Word::U32], 128).outcome().is_ok());
+    fault(both(&[Word::Global, Word::Nc, Word::U32], 0), FaultKind::Stale, "st.global.u32");
+}
+
 #[test]
 fn a_vector_must_be_aligned_as_a_whole() {
     let mut k = Kernel::new(32);
