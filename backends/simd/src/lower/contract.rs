@@ -184,12 +184,14 @@ impl Lower<'_> {
             rows = 4;
         }
         let summed = self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis));
-        let unroll = if horizontal || summed < 4 {
-            1
-        } else if summed < 16 {
-            2
-        } else {
-            4
+        // At a turn's end every accumulator must be back in its register, which costs moves and, with the registers full,
+        // spills: long sums turn rarely.
+        let unroll = match summed {
+            _ if horizontal => 1,
+            ..4 => 1,
+            4..16 => 2,
+            16..32 => 4,
+            _ => 8,
         };
         Sum {
             kind,
