@@ -154,7 +154,7 @@ impl<'m> Linker<'m> {
         }
         let body = self.blocks.pop().expect("pushed above").stmts;
         self.loops.remove(&index);
-        self.push_stmt(Stmt::Loop(Loop { index, carries, body }));
+        self.push_stmt(Stmt::Loop(Loop { index, rev: inner.rev, carries, body }));
         Ok(())
     }
 

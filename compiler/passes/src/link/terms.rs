@@ -165,6 +165,14 @@ impl<'m> Linker<'m> {
                 let body = self.apply(environment, &closure, args)?;
                 self.cast(body, term.dtype)
             }
+            Op::Bind(at) => {
+                let value = self.term(frame, term.args[0])?;
+                let mut inner = self.frames[frame].clone();
+                inner.params.truncate(*at as usize);
+                inner.params.push(value);
+                let inner = self.frames.push(inner);
+                self.term(inner, term.args[1])?
+            }
             Op::ClosureParam(at) => {
                 let known = self.frames[frame].params.get(*at as usize).copied();
                 let value = known.ok_or_else(|| self.error(format!("closure parameter {at} is out of scope")))?;
