@@ -238,7 +238,7 @@ fn outputs_and_carries() {
         ),
         (
             "fn f<L>(x: f32) -> y: f32[L] { for l in 1..L carry a = x { a = a * l; let s[l] = a; } y[l] = 1.0; }",
-            "l: expected the whole axis, found `1..`",
+            "l: expected the whole axis, found 1..",
         ),
         (
             "fn f<L>(x: f32) -> y: f32 where L >= 2 { for l in 0..L carry a = x { a = a * l; let s[l] = a; a = a + (s[l - 1] or 0.0); } y = a; }",
