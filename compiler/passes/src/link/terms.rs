@@ -154,7 +154,9 @@ impl<'m> Linker<'m> {
                 match self.frames[frame].types.get(*at as usize) {
                     Some(Elem::Type(to)) if to.is_compute() => args[0],
                     Some(Elem::Type(to)) => self.add(Op::Round(*to), args, term.dtype),
-                    _ => return Err(self.error("a value is rounded to a packed format")),
+                    // A packed format stands for the values of its equation, which are not rounded.
+                    Some(Elem::Format(_)) => args[0],
+                    _ => return Err(self.error("a type parameter is not bound")),
                 }
             }
             Op::Call { .. } => self.call(frame, id)?,
