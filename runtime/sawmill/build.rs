@@ -11,7 +11,9 @@ const SOURCES: &[&str] = &[
     "../../compiler/ir/src",
     "../../compiler/passes/src",
     "../../backends/simd/src",
+    "../../backends/launch/src",
     "../../backends/cranelift/src",
+    "../../backends/llvm/src",
     "src",
 ];
 

@@ -123,6 +123,14 @@ fn cranelift_keeps_the_meaning() {
     compare(Engine::Cranelift, 1e-4, usize::MAX);
 }
 
+#[cfg(feature = "llvm")]
+#[test]
+fn llvm_keeps_the_meaning_at_every_level() {
+    for level in crate::engines::levels() {
+        compare(Engine::Llvm(level), 1e-4, usize::MAX);
+    }
+}
+
 /// The text of what a function compiles to; a refusal's text counts as well.
 fn compiled(function: &Function) -> String {
     tiles(function).map_or_else(|refusal| refusal, |module| tile::text::print(&module))

@@ -14,6 +14,8 @@ use sawmill_ir::index::{Atom, Index};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::interp::{Array, Data, Precision};
 use sawmill_ir::tile::{self, Buffer, BufferKind, Module};
+#[cfg(feature = "llvm")]
+use sawmill_llvm::{Level, Llvm};
 use sawmill_passes::{lower, normalise, optimise};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,11 +57,24 @@ pub(crate) enum Engine {
     Tiles,
     /// Machine code by Cranelift.
     Cranelift,
+    /// Machine code by LLVM, at a level of this processor.
+    #[cfg(feature = "llvm")]
+    Llvm(Level),
 }
 
 impl Engine {
-    /// Every engine.
-    pub(crate) const ALL: [Self; 5] = [Self::Meaning, Self::Normal, Self::Plan, Self::Tiles, Self::Cranelift];
+    /// How far down the pipeline it is: code generators for one machine are at one stage.
+    pub(crate) fn stage(self) -> u32 {
+        match self {
+            Self::Meaning => 0,
+            Self::Normal => 1,
+            Self::Plan => 2,
+            Self::Tiles => 3,
+            Self::Cranelift => 4,
+            #[cfg(feature = "llvm")]
+            Self::Llvm(_) => 4,
+        }
+    }
 
     /// Runs `function`. An error that begins with `unsupported:` is a refusal with a reason.
     pub(crate) fn run(self, function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
@@ -68,9 +83,24 @@ impl Engine {
             Self::Normal => run_graph(&normal(function)?, dims, inputs),
             Self::Plan => run_graph(&plan(function)?, dims, inputs),
             Self::Tiles => run_tiles(&tiles(function)?, dims, inputs),
-            Self::Cranelift => run_machine(&tiles(function)?, dims, inputs),
+            Self::Cranelift => {
+                let backend = Cranelift::host(WORKERS).map_err(|error| failed("Cranelift", error))?;
+                run_machine(&backend, &tiles(function)?, dims, inputs)
+            }
+            #[cfg(feature = "llvm")]
+            Self::Llvm(level) => {
+                let backend = Llvm::at(level, WORKERS).map_err(|error| failed("LLVM", error))?;
+                run_machine(&backend, &tiles(function)?, dims, inputs)
+            }
         }
     }
+}
+
+/// The levels that LLVM generates code for and this processor has.
+#[cfg(feature = "llvm")]
+pub(crate) fn levels() -> Vec<Level> {
+    let detected = Level::detected().expect("a processor with AVX2");
+    Level::ALL.into_iter().filter(|level| *level <= detected).collect()
 }
 
 fn target() -> Target {
@@ -365,10 +395,9 @@ fn strides(dtype: DType, shape: &[usize]) -> Vec<i64> {
     strides
 }
 
-fn run_machine(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
-    let backend = Cranelift::host(WORKERS).map_err(|error| failed("Cranelift", error))?;
-    let artifact = backend.compile(module).map_err(|error| failed("Cranelift", error))?;
-    let program = backend.load(module, &artifact).map_err(|error| failed("Cranelift", error))?;
+fn run_machine(backend: &dyn Backend, module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+    let artifact = backend.compile(module).map_err(|error| failed(backend.name(), error))?;
+    let program = backend.load(module, &artifact).map_err(|error| failed(backend.name(), error))?;
     let values = module_dims(module, dims, inputs);
     let mut memory = Vec::new();
     for buffer in module.buffers.values() {

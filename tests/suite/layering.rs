@@ -2,7 +2,7 @@
 //!
 //! In: `cargo metadata` of the workspace. Out: a failure for every edge that the table does not allow, and for every
 //! edge of the table that no manifest has. Invariant: data flows one way, from the language to the backends through
-//! `sawmill-ir`; only `passes` knows the e-graph, only `cranelift` the code generator.
+//! `sawmill-ir`; only `passes` knows the e-graph, only `cranelift` and `llvm` their code generators; LLVM is reached by a feature alone.
 
 use sawmill_tests::layout::repository;
 use serde_json::Value;
@@ -16,8 +16,13 @@ const EDGES: &[(&str, &[&str])] = &[
     ("sawmill-macros", &["sawmill-syntax"]),
     ("sawmill-passes", &["sawmill-ir"]),
     ("sawmill-simd", &["sawmill-ir"]),
-    ("sawmill-cranelift", &["sawmill-ir", "sawmill-simd"]),
-    ("sawmill", &["sawmill-cranelift", "sawmill-ir", "sawmill-macros", "sawmill-passes", "sawmill-syntax"]),
+    ("sawmill-launch", &["sawmill-ir", "sawmill-simd"]),
+    ("sawmill-cranelift", &["sawmill-ir", "sawmill-launch", "sawmill-simd"]),
+    ("sawmill-llvm", &["sawmill-ir", "sawmill-launch", "sawmill-simd"]),
+    (
+        "sawmill",
+        &["sawmill-cranelift", "sawmill-ir", "sawmill-llvm", "sawmill-macros", "sawmill-passes", "sawmill-syntax"],
+    ),
     ("sawmill-zoo", &["sawmill"]),
     ("sawmill-cli", &["sawmill", "sawmill-zoo"]),
 ];
@@ -31,7 +36,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("cranelift-", &["sawmill-cranelift"]),
     ("syn", &["sawmill-syntax"]),
     ("quote", &["sawmill-macros", "sawmill-syntax"]),
-    ("inkwell", &[]),
+    ("inkwell", &["sawmill-llvm"]),
+    ("llvm-", &["sawmill-llvm"]),
     ("cudarc", &[]),
 ];
 
@@ -42,7 +48,9 @@ const UNREACHABLE: &[(&str, &[&str])] = &[
     ("sawmill-macros", &["egg", "cranelift", "half"]),
     ("sawmill-passes", &["cranelift"]),
     ("sawmill-simd", &["egg", "cranelift"]),
+    ("sawmill-launch", &["egg", "cranelift", "inkwell", "llvm-sys"]),
     ("sawmill-cranelift", &["egg"]),
+    ("sawmill-llvm", &["egg", "cranelift", "inkwell", "llvm-sys"]),
     ("sawmill-cli", &["inkwell", "llvm-sys", "cudarc", "openssl-sys", "libsqlite3-sys"]),
 ];
 

@@ -9,39 +9,13 @@ use cranelift_codegen::isa::{Builder as IsaBuilder, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context};
 use sawmill_ir::backend::CompileError;
+use sawmill_launch::Code;
 use sawmill_simd::vir;
 
 use crate::emit;
 
-/// First bytes of a stored [`Code`]; changes with its layout.
-const MAGIC: &[u8; 8] = b"sawmcl01";
-
 /// Features without which Cranelift calls a library for vector operations.
 const REQUIRED: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
-
-/// Machine code of one kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Code {
-    /// Position-independent code and its constants; to be placed at a multiple of 64. The entry is at offset 0.
-    pub bytes: Vec<u8>,
-    /// Bytes of scratch that a call needs, 64-byte aligned.
-    pub scratch_bytes: u64,
-}
-
-impl Code {
-    /// The form in which a cache keeps the code.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        [MAGIC.as_slice(), &self.scratch_bytes.to_le_bytes(), &self.bytes].concat()
-    }
-
-    /// Reads what [`Code::to_bytes`] wrote; `None` for anything else. Whether the bytes are worth running is the
-    /// caller's to know (by a digest).
-    pub fn from_bytes(stored: &[u8]) -> Option<Code> {
-        let rest = stored.strip_prefix(MAGIC.as_slice())?;
-        let (scratch, bytes) = rest.split_first_chunk()?;
-        Some(Code { bytes: bytes.to_vec(), scratch_bytes: u64::from_le_bytes(*scratch) })
-    }
-}
 
 /// Compiles VIR functions for one kind of processor.
 pub struct Compiler {

@@ -5,10 +5,10 @@
 //! and a sum. Invariant: no step waits for memory, and enough steps are under way to hide what each one takes.
 
 use sawmill_ir::backend::CompileError;
+use sawmill_launch::JitCode;
 use sawmill_simd::vir::{Address, Builder, Elem, Function, Type, verify};
 
 use crate::code::Compiler;
-use crate::jit::JitCode;
 
 /// Chains of steps that wait for each other alone. Processors take four or five cycles for a step and begin two in each, so
 /// ten hide it; with the factor and the term, twelve leave two of sixteen registers free.

@@ -44,6 +44,21 @@ impl Target {
             launch_us: 4.0,
         }
     }
+    /// An x86-64 core with AVX2.
+    pub fn cpu256(cores: u32) -> Self {
+        Self { name: "cpu256".to_owned(), vector_bits: 256, fma_rate: 56.0, op_rate: 24.0, ..Self::cpu128(cores, true) }
+    }
+    /// An x86-64 core with AVX-512.
+    pub fn cpu512(cores: u32) -> Self {
+        Self {
+            name: "cpu512".to_owned(),
+            vector_bits: 512,
+            vector_registers: 32,
+            fma_rate: 90.0,
+            op_rate: 48.0,
+            ..Self::cpu128(cores, true)
+        }
+    }
     /// Lanes of `bits`-wide elements in one register.
     pub fn lanes(&self, bits: u32) -> u32 {
         self.vector_bits / bits

@@ -60,6 +60,10 @@ pub struct ExplainArgs {
     #[arg(long)]
     pub no_code: bool,
 
+    /// What the plan and the code are made for
+    #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
+    pub engine: EngineName,
+
     /// Threads that the plan is made for [default: as many as processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
@@ -128,6 +132,9 @@ pub enum EngineName {
     Interpreter,
     /// Machine code for this processor
     Cranelift,
+    /// Machine code through LLVM, with all vectors that the processor has (SAWMILL_CPU_LEVEL=x86-64-v3 forgoes AVX-512)
+    #[cfg(feature = "llvm")]
+    Llvm,
 }
 
 /// Options of `generate`.

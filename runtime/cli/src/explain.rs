@@ -12,7 +12,7 @@ use sawmill::{Explanation, Function, PackedType, RuntimeElem, Specialisation, ir
 use sawmill_zoo::formats;
 
 use crate::{
-    args::{EngineName, ExplainArgs},
+    args::ExplainArgs,
     check::{
         adversarial::find,
         sizes::{choose, specialisation as specialise},
@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 64;
 /// [`Failure`] of any kind.
 pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
     let function = find(&args.name)?;
-    let device = device(EngineName::Cranelift, args.threads)?;
+    let device = device(args.engine, args.threads)?;
     let given = specialisation(function, &args.dims, &args.types)?;
     let explanation = function.explain(&device, &given, args.all).map_err(failure)?;
     let title = title(function, &given);

@@ -227,7 +227,7 @@ impl Compiled {
         let linked = request.link()?;
         match device.engine() {
             Engine::Interpreter => Ok((Self { form: Form::Reference(linked) }, None)),
-            Engine::Cranelift => {
+            Engine::Cranelift | Engine::Llvm => {
                 let (native, payload) = native::Native::compile(device, request.function.name, &linked)?;
                 Ok((Self { form: Form::Native(native) }, Some(payload)))
             }

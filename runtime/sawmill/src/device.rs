@@ -22,14 +22,21 @@ pub enum Engine {
     Interpreter,
     /// The processor, through Cranelift.
     Cranelift,
+    /// The processor, through LLVM, if the feature `llvm` is on.
+    Llvm,
 }
 
 impl Engine {
+    /// Whether it compiles; if not, it interprets.
+    pub fn compiles(self) -> bool {
+        self != Self::Interpreter
+    }
     /// The name, as on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Interpreter => "interpreter",
             Self::Cranelift => "cranelift",
+            Self::Llvm => "llvm",
         }
     }
 }
@@ -71,6 +78,20 @@ impl Device {
         let cores = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
         let backend = sawmill_cranelift::Cranelift::baseline(cores).map_err(|e| Error::Environment(e.to_string()))?;
         Self::new(Engine::Cranelift, Some(Box::new(backend)), threads, None)
+    }
+    /// The processor through LLVM, with `threads` workers (at least 1) and a folder for compiled functions, or none. Code uses all
+    /// that the processor offers, or less: the environment variable `SAWMILL_CPU_LEVEL` may name a lower level.
+    #[cfg(feature = "llvm")]
+    pub fn llvm_with(threads: usize, cache_dir: Option<PathBuf>) -> Result<Self, Error> {
+        let level = sawmill_llvm::Level::chosen().map_err(|e| Error::Environment(e.to_string()))?;
+        Self::llvm_at(level, threads, cache_dir)
+    }
+    /// The same at a level of this processor.
+    #[cfg(feature = "llvm")]
+    pub fn llvm_at(level: sawmill_llvm::Level, threads: usize, cache_dir: Option<PathBuf>) -> Result<Self, Error> {
+        let cores = u32::try_from(threads.max(1)).unwrap_or(u32::MAX);
+        let backend = sawmill_llvm::Llvm::at(level, cores).map_err(|e| Error::Environment(e.to_string()))?;
+        Self::new(Engine::Llvm, Some(Box::new(backend)), threads, cache_dir)
     }
     /// The best device that is compiled in and works.
     pub fn best() -> Result<Self, Error> {

@@ -50,6 +50,8 @@ pub use half::{bf16, f16};
 #[cfg(feature = "cranelift")]
 pub use sawmill_cranelift::MultiplyAdds;
 pub use sawmill_ir as ir;
+#[cfg(feature = "llvm")]
+pub use sawmill_llvm::Level;
 pub use tensor::{Tensor, Typed, TypedView, View};
 
 #[cfg(feature = "macros")]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::subjects::subjects;
 use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_simd::vir::{Address, Builder, Elem, Function, Type, Val, tidy};
 
@@ -206,9 +207,9 @@ fn a_packed_row_stays_in_registers() {
 
 #[test]
 fn hot_loops_agree_with_the_interpreter() {
-    let compiler = Compiler::host().expect("a known processor");
-    compare(&compiler, &product(6, 8, 4), &product_buffers(6, 8), &[], (0, 1));
-    compare(&compiler, &packed_row(20), &packed_buffers(20, 3), &[], (0, 3));
+    let subject = &subjects()[0];
+    compare(subject, &product(6, 8, 4), &product_buffers(6, 8), &[], (0, 1));
+    compare(subject, &packed_row(20), &packed_buffers(20, 3), &[], (0, 3));
 }
 
 /// Seconds of the fastest of several runs of `blocks` grid blocks.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use sawmill::{Call, Device, Engine, Function, Tensor, Typed, Value};
+use sawmill::{Call, Device, Function, Tensor, Typed, Value};
 use sawmill_zoo::attention;
 
 use super::{Bench, rows::Row, timing};
@@ -59,14 +59,14 @@ fn shape(case: &Case) -> String {
 
 /// First calls of a function in a process: nothing has been compiled for it, or its kernels are in a folder.
 fn first_calls(bench: &Bench, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
-    if bench.device.engine() != Engine::Cranelift {
+    if !bench.device.engine().compiles() {
         return Ok(());
     }
     let case = case(attention::causal::DEF, 64, 1, 64, 0.5);
     let inputs = Inputs::new(&case)?;
     let kernels = tempfile::tempdir().map_err(Failure::environment)?;
     let first_call = |kernels: Option<&Path>| {
-        let device = Device::cpu_with(bench.threads.get(), kernels.map(Path::to_owned)).map_err(failure)?;
+        let device = bench.device_with(kernels)?;
         timing::seconds(|| inputs.call(case.function, &device))
     };
     first_call(Some(kernels.path()))?;

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use sawmill::{Device, Engine};
+use sawmill::Device;
 
 use super::{
     Bench,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     acquire,
-    engine::{failure, llama::Llama},
+    engine::llama::Llama,
     error::Failure,
     generate::{language_model::LanguageModel, summary},
     model::{self, ModelFile},
@@ -55,7 +55,7 @@ pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Res
     let weights = file.tensors["model.layers.0.mlp.down_proj.weight"].encoding().name();
     let ids: Vec<u32> = (0..LONG as u32).map(|at| at * 7919 % file.config.vocab).collect();
     let subject = Subject { bench, path, file, weights, ids };
-    let compiles = bench.device.engine() == Engine::Cranelift;
+    let compiles = bench.device.engine().compiles();
     let kernels = tempfile::tempdir().map_err(Failure::environment)?;
     if compiles {
         subject.starts(kernels.path(), show)?;
@@ -86,7 +86,7 @@ impl Subject<'_> {
     }
 
     fn device(&self, kernels: Option<&Path>) -> Result<Device, Failure> {
-        Device::cpu_with(self.bench.threads.get(), kernels.map(Path::to_owned)).map_err(failure)
+        self.bench.device_with(kernels)
     }
 
     /// From the start of a process to its first token: with an empty folder of kernels, then with what is in it after that.

@@ -13,12 +13,13 @@ use std::{
     cell::OnceCell,
     io::{self, Write},
     num::NonZeroUsize,
+    path::Path,
 };
 
 use sawmill::Device;
 
 use crate::{
-    args::{BenchArgs, Suite},
+    args::{BenchArgs, EngineName, Suite},
     engine,
     error::Failure,
     machine::MachineFigures,
@@ -28,7 +29,9 @@ use rows::Row;
 
 /// What every suite measures with.
 pub struct Bench {
-    /// Runs the kernels.
+    /// What runs the kernels.
+    pub engine: EngineName,
+    /// Its device, with the user's folder for kernels.
     pub device: Device,
     /// Threads.
     pub threads: NonZeroUsize,
@@ -45,7 +48,7 @@ pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
     let threads = engine::all_threads(args.threads);
     let device = engine::device(args.engine, args.threads)?;
     let name = format!("{}, {threads} threads", processor());
-    let bench = Bench { device, threads, limits: OnceCell::new(), name };
+    let bench = Bench { engine: args.engine, device, threads, limits: OnceCell::new(), name };
     let mut rows = Vec::new();
     let mut stdout = io::stdout().lock();
     let mut show = |row: Row| {
@@ -74,6 +77,14 @@ fn processor() -> String {
 }
 
 impl Bench {
+    /// Another device of the same engine, with kernels in a folder, or nowhere.
+    ///
+    /// # Errors
+    /// An environment error if the engine does not work on this machine.
+    pub fn device_with(&self, kernels: Option<&Path>) -> Result<Device, Failure> {
+        engine::device_with(self.engine, self.threads, kernels.map(Path::to_owned))
+    }
+
     /// What the machine can do, measured when it is first asked for: the buffers that this takes are larger than the
     /// small models whose peak memory a suite reports.
     ///

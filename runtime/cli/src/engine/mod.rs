@@ -5,19 +5,30 @@
 pub mod llama;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use sawmill::{Device, Error};
 
 use crate::{args::EngineName, error::Failure, machine};
 
-/// The device of an engine, with `threads` workers or one for each processor.
+/// The device of an engine, with `threads` workers or one for each processor, and the user's folder for kernels.
 ///
 /// # Errors
 /// An environment error if the engine does not work on this machine.
 pub fn device(engine: EngineName, threads: Option<NonZeroUsize>) -> Result<Device, Failure> {
+    device_with(engine, all_threads(threads), machine::kernels_directory())
+}
+
+/// The same with a number of threads and with kernels kept in a folder, or nowhere.
+///
+/// # Errors
+/// An environment error if the engine does not work on this machine.
+pub fn device_with(engine: EngineName, threads: NonZeroUsize, kernels: Option<PathBuf>) -> Result<Device, Failure> {
     let device = match engine {
         EngineName::Interpreter => Device::interpreter(),
-        EngineName::Cranelift => Device::cpu_with(all_threads(threads).get(), machine::kernels_directory()),
+        EngineName::Cranelift => Device::cpu_with(threads.get(), kernels),
+        #[cfg(feature = "llvm")]
+        EngineName::Llvm => Device::llvm_with(threads.get(), kernels),
     };
     device.map_err(failure)
 }

@@ -3,7 +3,8 @@
 //! In: a function whose first argument words are the addresses of the buffers. Out: a panic that shows the function at
 //! the first difference. NaNs are equal whatever their payload.
 
-use sawmill_cranelift::{Compiler, JitCode};
+use crate::subject::Subject;
+use sawmill_launch::JitCode;
 use sawmill_simd::vir::{Elem, Function, Memory, Options, interpret};
 
 /// A buffer and how to compare its elements.
@@ -57,7 +58,7 @@ pub(crate) fn run_code(code: &JitCode, buffers: &mut [Buffer], words: &[u64], (f
 
 /// Compares interpreter and machine code; gives the buffers afterwards.
 pub(crate) fn compare(
-    compiler: &Compiler,
+    subject: &Subject,
     func: &Function,
     buffers: &[Buffer],
     words: &[u64],
@@ -66,17 +67,16 @@ pub(crate) fn compare(
     let mut memory = Memory::default();
     let addresses: Vec<u64> = buffers.iter().map(|buffer| memory.alloc(buffer.bytes.clone())).collect();
     let args: Vec<u64> = addresses.iter().chain(words).copied().collect();
-    let options = Options { fused: compiler.has_fma(), ..Options::default() };
+    let options = Options { fused: subject.target.fma, ..Options::default() };
     interpret(func, &mut memory, &args, blocks, options).unwrap_or_else(|error| panic!("{error}\n{func}"));
-    let code = compiler.compile(func).unwrap_or_else(|error| panic!("{error}\n{func}"));
-    let code = JitCode::new(&code).expect("memory for code");
+    let code = subject.compile(func);
     let mut result = buffers.to_vec();
     run_code(&code, &mut result, words, blocks);
     for (number, (buffer, address)) in result.iter().zip(addresses).enumerate() {
         let expected = Buffer { elem: buffer.elem, bytes: memory.contents(address).to_vec() };
         if let Some(index) = expected.difference(buffer) {
             let (want, got) = (expected.element(index), buffer.element(index));
-            panic!("buffer {number}, element {index}: expected {want:#x}, got {got:#x}\n{func}");
+            panic!("{}: buffer {number}, element {index}: expected {want:#x}, got {got:#x}\n{func}", subject.name());
         }
     }
     result

@@ -1,13 +1,15 @@
 //! The elementary functions against the f64 ones of the system's library, within the bounds that `sawmill_simd::math`
 //! states.
 
-use sawmill_cranelift::{Compiler, JitCode};
 use sawmill_ir::elem::ElemOp;
+use sawmill_launch::JitCode;
 use sawmill_simd::math;
 use sawmill_simd::vir::{Address, Builder, Elem, Function, Type, Val};
 use std::ops::RangeInclusive;
 
 use crate::harness::{Buffer, Random, run_code};
+use crate::subject::Subject;
+use crate::subjects::subjects;
 
 unsafe extern "C" {
     safe fn erf(x: f64) -> f64;
@@ -73,10 +75,9 @@ struct Mapped {
 }
 
 impl Mapped {
-    fn new(compiler: &Compiler, op: ElemOp, ty: Type, operands: usize) -> Mapped {
+    fn new(subject: &Subject, op: ElemOp, ty: Type, operands: usize) -> Mapped {
         let func = kernel(ty, operands, |b, args| math::call(b, op, args).expect("an expansion"));
-        let code = compiler.compile(&func).unwrap_or_else(|error| panic!("{error}"));
-        Mapped { code: JitCode::new(&code).expect("memory for code"), lanes: usize::from(ty.lanes) }
+        Mapped { code: subject.compile(&func), lanes: usize::from(ty.lanes) }
     }
 
     /// Applies the function to as many operands as there are lanes in whole vectors.
@@ -149,8 +150,11 @@ fn is_trigonometric(op: ElemOp) -> bool {
 }
 
 fn check(case: &Case, ty: Type, step: usize) -> Result<(), String> {
-    let compiler = Compiler::host().expect("a known processor");
-    let mapped = Mapped::new(&compiler, case.op, ty, 1);
+    subjects().iter().try_for_each(|subject| check_on(subject, case, ty, step))
+}
+
+fn check_on(subject: &Subject, case: &Case, ty: Type, step: usize) -> Result<(), String> {
+    let mapped = Mapped::new(subject, case.op, ty, 1);
     let case = match is_trigonometric(case.op) {
         // Beyond 1e15 the result is NaN by contract.
         true => &Case { exact: limited(case.op), ..*case },
@@ -194,8 +198,11 @@ fn functions_of_f32_stay_within_their_bounds_on_all_inputs() {
 
 #[test]
 fn gelu_is_exact_to_the_last_places_of_its_operand() {
-    let compiler = Compiler::host().expect("a known processor");
-    let mapped = Mapped::new(&compiler, ElemOp::Gelu, Type::vector(Elem::F32, 4), 1);
+    subjects().iter().for_each(check_gelu);
+}
+
+fn check_gelu(subject: &Subject) {
+    let mapped = Mapped::new(subject, ElemOp::Gelu, Type::vector(Elem::F32, 4), 1);
     let inputs: Vec<f32> = (0..1 << 16).map(|i| (i - (1 << 15)) as f32 / 2048.0).collect();
     for (x, y) in inputs.iter().zip(mapped.run(&[&inputs])) {
         let wide = f64::from(*x);
@@ -207,8 +214,11 @@ fn gelu_is_exact_to_the_last_places_of_its_operand() {
 
 /// Functions of two operands, on edges and at random.
 fn check_pairs(op: ElemOp, exact: fn(f64, f64) -> f64, bound: f64) {
-    let compiler = Compiler::host().expect("a known processor");
-    let mapped = Mapped::new(&compiler, op, Type::vector(Elem::F32, 4), 2);
+    subjects().iter().for_each(|subject| check_pairs_on(subject, op, exact, bound));
+}
+
+fn check_pairs_on(subject: &Subject, op: ElemOp, exact: fn(f64, f64) -> f64, bound: f64) {
+    let mapped = Mapped::new(subject, op, Type::vector(Elem::F32, 4), 2);
     let mut random = Random(7);
     let mut draw = || (0..1 << 17).map(|_| f32::from_bits(random.bits(Elem::F32) as u32)).collect::<Vec<f32>>();
     let (left, right) = (draw(), draw());
@@ -240,7 +250,10 @@ fn error_in_f64(got: f64, exact: f64) -> f64 {
 
 #[test]
 fn functions_of_f64_are_nearly_exact() {
-    let compiler = Compiler::host().expect("a known processor");
+    subjects().iter().for_each(check_f64);
+}
+
+fn check_f64(subject: &Subject) {
     let (ty, count) = (Type::vector(Elem::F64, 4), 1 << 14);
     let mut random = Random(3);
     let inputs: Vec<u64> = (0..count).map(|_| random.bits(Elem::F64)).collect();
@@ -257,7 +270,7 @@ fn functions_of_f64_are_nearly_exact() {
         ElemOp::Softplus,
     ];
     for case in CASES.iter().filter(|case| in_f64.contains(&case.op)) {
-        let mapped = Mapped::new(&compiler, case.op, ty, 1);
+        let mapped = Mapped::new(subject, case.op, ty, 1);
         let mut buffers = [Buffer::of(Elem::F64, &inputs), Buffer::room(Elem::F64, count)];
         run_code(&mapped.code, &mut buffers, &[], (0, (count / mapped.lanes) as u64));
         let outputs = buffers[1].bytes.chunks_exact(8).map(|bytes| bytes.try_into().map_or(0.0, f64::from_le_bytes));

@@ -4,15 +4,16 @@
 //! differs by more than the tolerance. Arguments are random; each run is repeated with several layouts of memory.
 
 use crate::harness::Random;
-use sawmill_cranelift::{Compiler, JitCode};
+use crate::subject::Subject;
+use crate::subjects::subjects;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::{Arena, Entity};
 use sawmill_ir::graph::interp::Value;
 use sawmill_ir::index::{Atom, Index};
-use sawmill_ir::target::Target;
 use sawmill_ir::tile::interp::{Array, Data, Precision, run_kernel};
 use sawmill_ir::tile::text::print_kernel;
 use sawmill_ir::tile::{Access, Kernel, MemId};
+use sawmill_launch::JitCode;
 use sawmill_simd::abi::ArgWords;
 use sawmill_simd::lower::{Lowered, lower};
 use sawmill_simd::vir::{self, Memory, Options};
@@ -59,15 +60,18 @@ impl Case {
         self
     }
 
-    /// Runs it everywhere and compares; gives the lowering.
+    /// Runs it everywhere and compares; gives the lowering for the first subject.
     pub(crate) fn check(&self) -> Lowered {
+        let lowered: Vec<Lowered> = subjects().iter().map(|subject| self.check_on(subject)).collect();
+        lowered.into_iter().next().expect("there is a subject")
+    }
+
+    fn check_on(&self, subject: &Subject) -> Lowered {
         let kernel = &self.kernel;
         let text = print_kernel(kernel);
-        let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let lowered = lower(kernel, &subject.target).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let function = &lowered.function;
-        let compiler = Compiler::host().expect("this processor");
-        let code = compiler.compile(function).unwrap_or_else(|e| panic!("{e}\n{function}"));
-        let code = JitCode::new(&code).expect("memory for code");
+        let code = subject.compile(function);
         for dims in &self.sizes {
             let arrays = arrays(kernel, dims, self.seed, self.ints);
             let mut expected = arrays.clone();
@@ -77,7 +81,7 @@ impl Case {
                 let got = image.interpret(kernel, function, dims);
                 self.compare(kernel, &expected, &got, function, (*lay, "interpreted"));
                 let got = image.run(kernel, &code, dims);
-                self.compare(kernel, &expected, &got, function, (*lay, "machine code"));
+                self.compare(kernel, &expected, &got, function, (*lay, &subject.name()));
             }
         }
         lowered

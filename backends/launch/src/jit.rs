@@ -50,7 +50,7 @@ impl JitCode {
     /// Runs grid blocks `first..end`.
     ///
     /// # Safety
-    /// The code came from [`crate::Compiler::compile`] for a processor with no more features than this one. `args` has
+    /// The code came from a code generator for a processor with no more features than this one. `args` has
     /// every word that the kernel reads; the addresses among them are valid for what it reads and writes, and nobody else
     /// writes there meanwhile. `scratch` points to [`JitCode::scratch_bytes`] bytes, aligned to 64, of this call's own.
     pub unsafe fn call(&self, args: &[u64], first: u64, end: u64, scratch: *mut u8) {

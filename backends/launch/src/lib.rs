@@ -1,0 +1,18 @@
+//! Machine code of the CPU backends: keeping it, making it callable, running plans of it.
+//!
+//! In: a [`CodeGenerator`], which turns one VIR function into position-independent machine code ([`Code`]). Out: [`Cpu`], the
+//! backend that compiles whole modules with it, keeps their code, and runs their plans. What differs between code generators
+//! is behind that trait; nothing here knows which one it is.
+//!
+//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`program.rs`, `storage.rs`).
+
+mod backend;
+mod code;
+mod jit;
+mod lifetimes;
+mod program;
+mod storage;
+
+pub use backend::{CodeGenerator, Cpu};
+pub use code::Code;
+pub use jit::{JitCode, JitError};

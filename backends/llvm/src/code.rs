@@ -1,0 +1,147 @@
+//! From one VIR function to machine code.
+//!
+//! In: a verified function and the level of processor to compile for. Out: [`Code`], or on request the LLVM IR or the assembly text.
+//! Invariant: the code refers to nothing outside of itself; a function that would need it is refused as a compiler bug.
+
+use std::sync::Once;
+
+use inkwell::OptimizationLevel;
+use inkwell::context::Context;
+use inkwell::memory_buffer::MemoryBuffer;
+use inkwell::module::Module;
+use inkwell::passes::PassBuilderOptions;
+use inkwell::targets::{
+    CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetMachineOptions, TargetTriple,
+};
+use sawmill_ir::backend::CompileError;
+use sawmill_launch::{Code, CodeGenerator};
+use sawmill_simd::vir::{self, Function};
+
+use crate::emit::{ENTRY, emit};
+use crate::level::Level;
+use crate::link::link;
+
+/// The system whose object files are linked here, whatever the host's is.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// LLVM's passes on one function that is vectorised already.
+const PASSES: &str = "default<O2>";
+
+/// Compiles VIR functions for one level of processor.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    level: Level,
+    /// The processor by whose timings instructions are chosen.
+    tuning: String,
+}
+
+impl Compiler {
+    /// For this processor, at the level that [`Level::chosen`] gives.
+    ///
+    /// # Errors
+    /// As [`Level::chosen`].
+    pub fn host() -> Result<Compiler, CompileError> {
+        Compiler::at(Level::chosen()?)
+    }
+
+    /// For a level that this processor has, tuned for this processor.
+    ///
+    /// # Errors
+    /// A level that this processor lacks.
+    pub fn at(level: Level) -> Result<Compiler, CompileError> {
+        if Level::detected().is_none_or(|detected| level > detected) {
+            return Err(CompileError::Unsupported(format!("the processor is below {level}")));
+        }
+        let tuning = TargetMachine::get_host_cpu_name().to_string();
+        Ok(Compiler { level, tuning })
+    }
+
+    /// The level that it compiles for.
+    pub fn cpu_level(&self) -> Level {
+        self.level
+    }
+
+    /// LLVM IR of a function as it is given to LLVM.
+    ///
+    /// # Errors
+    /// A function that breaks the rules of VIR, with its text.
+    pub fn ir_text(&self, function: &Function) -> Result<String, CompileError> {
+        vir::verify(function).map_err(|error| bug(error.to_string(), function.to_string()))?;
+        Ok(emit(function, self.level, &self.tuning))
+    }
+
+    /// The machine instructions of a function, with its constants.
+    ///
+    /// # Errors
+    /// As [`CodeGenerator::compile`].
+    pub fn assembly_text(&self, function: &Function) -> Result<String, CompileError> {
+        let written = self.written(function, FileType::Assembly)?;
+        Ok(String::from_utf8_lossy(&written).into_owned())
+    }
+
+    fn machine(&self) -> Result<TargetMachine, String> {
+        static INITIALIZED: Once = Once::new();
+        INITIALIZED.call_once(|| Target::initialize_x86(&InitializationConfig::default()));
+        let triple = TargetTriple::create(TRIPLE);
+        let target = Target::from_triple(&triple).map_err(|error| error.to_string())?;
+        let options = TargetMachineOptions::new()
+            .set_cpu(self.level.cpu())
+            .set_level(OptimizationLevel::Default)
+            .set_reloc_mode(RelocMode::PIC)
+            .set_code_model(CodeModel::Small);
+        target.create_target_machine_from_options(&triple, options).ok_or_else(|| "no target machine".to_owned())
+    }
+
+    /// What LLVM makes of a function, as a file in memory.
+    fn written(&self, function: &Function, file: FileType) -> Result<Vec<u8>, CompileError> {
+        let text = self.ir_text(function)?;
+        let failed = |what: String| bug(format!("LLVM: {what}"), function.to_string());
+        let context = Context::create();
+        let buffer = MemoryBuffer::create_from_memory_range_copy(text.as_bytes(), "vector loops");
+        let module = context.create_module_from_ir(buffer).map_err(|error| failed(error.to_string()))?;
+        let machine = self.machine().map_err(failed)?;
+        module.set_triple(&machine.get_triple());
+        module.set_data_layout(&machine.get_target_data().get_data_layout());
+        module.verify().map_err(|error| failed(error.to_string()))?;
+        optimise(&module, &machine).map_err(failed)?;
+        let written = machine.write_to_memory_buffer(&module, file).map_err(|error| failed(error.to_string()))?;
+        Ok(written.as_slice().to_vec())
+    }
+}
+
+/// The loops have the form that they are to keep: nothing is vectorised again, unrolled or turned into a call.
+fn optimise(module: &Module<'_>, machine: &TargetMachine) -> Result<(), String> {
+    let options = PassBuilderOptions::create();
+    options.set_loop_vectorization(false);
+    options.set_loop_slp_vectorization(false);
+    options.set_loop_interleaving(false);
+    options.set_loop_unrolling(false);
+    module.run_passes(PASSES, machine, options).map_err(|error| error.to_string())
+}
+
+impl CodeGenerator for Compiler {
+    fn name(&self) -> &'static str {
+        "llvm"
+    }
+
+    fn level(&self) -> String {
+        let (major, minor, patch) = inkwell::support::get_llvm_version();
+        format!("{} tuned for {}, LLVM {major}.{minor}.{patch}", self.level, self.tuning)
+    }
+
+    fn compile(&self, function: &Function) -> Result<Code, CompileError> {
+        let file = self.written(function, FileType::Object)?;
+        let bytes = link(&file, ENTRY).map_err(|what| bug(what, function.to_string()))?;
+        Ok(Code { bytes, scratch_bytes: function.scratch_bytes })
+    }
+
+    fn texts(&self, function: &Function) -> Result<Vec<(String, String)>, CompileError> {
+        let ir = self.ir_text(function)?;
+        let assembly = self.assembly_text(function)?;
+        Ok(vec![("LLVM IR".to_owned(), ir), ("assembly".to_owned(), assembly)])
+    }
+}
+
+fn bug(message: String, text: String) -> CompileError {
+    CompileError::Bug { message, text }
+}
