@@ -19,6 +19,8 @@ mod operations;
 mod plans;
 #[path = "../../../launch/tests/generator/programs.rs"]
 mod programs;
+#[path = "../../../launch/tests/generator/speed.rs"]
+mod speed;
 #[path = "../../../launch/tests/generator/subject.rs"]
 mod subject;
 #[path = "../../../launch/tests/generator/tiles.rs"]
