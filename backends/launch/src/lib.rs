@@ -4,15 +4,19 @@
 //! backend that compiles whole modules with it, keeps their code, and runs their plans. What differs between code generators
 //! is behind that trait; nothing here knows which one it is.
 //!
-//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`program.rs`, `storage.rs`).
+//! [`MultiplyAdds`] measures what the processor can do with such code at best.
+//!
+//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`program.rs`, `meter.rs`, `storage.rs`).
 
 mod backend;
 mod code;
 mod jit;
 mod lifetimes;
+mod meter;
 mod program;
 mod storage;
 
 pub use backend::{CodeGenerator, Cpu};
 pub use code::Code;
 pub use jit::{JitCode, JitError};
+pub use meter::MultiplyAdds;

@@ -12,6 +12,8 @@ mod lowering;
 mod lowering_ops;
 #[path = "../../../launch/tests/generator/lowering_random.rs"]
 mod lowering_random;
+#[path = "../../../launch/tests/generator/meter.rs"]
+mod meter;
 #[path = "../../../launch/tests/generator/operations.rs"]
 mod operations;
 #[path = "../../../launch/tests/generator/plans.rs"]
