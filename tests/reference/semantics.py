@@ -1034,6 +1034,33 @@ def loops():
         {"x": tensor("f32", [3], [1.0, -2.0, 4.0])},
         {"y": tensor("f32", [2, 3, 3], [v for row in nested([1.0, -2.0, 4.0], 2, 3) for v in row])},
     )
+    weights = noise(33, [steps, 2])
+    states, state = [None] * steps, [1.0, -2.0]
+    for step in reversed(range(steps)):
+        state = [0.5 * value + weights[2 * step + i] + step for i, value in enumerate(state)]
+        states[step] = state
+    case(
+        "loop/from the end, with what it collects",
+        "pub fn f<N, L>(x: f32[N], w: f32[L, N]) -> (last: f32[N], y: f32[L, N], z: f32[N], u: f32[L, 3, N]) {\n"
+        "    for l in rev 0..L carry last[i] = x[i] {\n"
+        "        last[i] = 0.5 * last[i] + w[l, i] + l;\n"
+        "        y[l, i] = last[i];\n"
+        "        let c[i, l] = y[l, i] * (l + 1);\n"
+        "        for m in rev 0..3 { u[l, m, i] = y[l, i] + 10.0 * m; }\n"
+        "    }\n"
+        "    z[i] = sum[l](c[i, l] * w[l, i]);\n}",
+        {"N": 2, "L": steps},
+        {"x": tensor("f32", [2], [1.0, -2.0]), "w": tensor("f32", [steps, 2], weights)},
+        {
+            "last": tensor("f32", [2], states[0]),
+            "y": tensor("f32", [steps, 2], [v for state in states for v in state]),
+            "z": tensor("f32", [2], [
+                math.fsum(states[l][i] * (l + 1) * weights[2 * l + i] for l in range(steps)) for i in range(2)
+            ]),
+            "u": tensor("f32", [steps, 3, 2], [v + 10.0 * m for state in states for m in range(3) for v in state]),
+        },
+        2e-6,
+    )
     case(
         "loop/a mapped call that collects",
         "pub fn g<N, L>(x: f32[N], w: f32[L]) -> y: f32[L, N] {\n"
@@ -1181,6 +1208,37 @@ def types_and_closures():
                 math.fsum(x[b] for b in range(size) if b <= a + h) for h in range(heads) for a in range(heads)
             ])
         },
+    )
+    rows, codes, table = 4, [0, 5, 7, 2, 3, 6, 1, 4], noise(40, [8])
+    ones = lambda value: bin(value).count("1")
+    clip = lambda value, lo, hi: max(lo, min(value, hi))
+    case(
+        "closure/computed positions",
+        "pub fn clip(v: i32, lo: i32, hi: i32) -> y: i32 { y = clamp(v, lo, hi); }\n"
+        "pub fn pairs<N>(x: f32[N], score: |i, j, v| -> f32) -> y: f32[N, N] { y[i, j] = score(i, j, round(x[i]) as i32); }\n"
+        "pub fn f<N, R>(x: f32[N], t: i32[N, R] in 0..8, q: f32[8]) -> y: f32[N, N] {\n"
+        "    y[i, j] = pairs(x, score = |a, b, v|\n"
+        "        sum[r](q[popcount(t[a, r] ^ b) & 7] * (q[clamp(t[b, r] + clip(a - b, -1, 1), 0, 7)] or 0.0))\n"
+        "        + q[clamp(clip(b - a, 0, 2) + 1, 0, 7)] + (q[v] or 100.0) + (q[v * v - 1] or 0.0))[i, j];\n}",
+        {"N": rows, "R": 2},
+        {
+            "x": tensor("f32", [rows], [0.0, 2.7, -3.0, 9.0]),
+            "t": tensor("i32", [rows, 2], codes),
+            "q": tensor("f32", [8], table),
+        },
+        {
+            "y": tensor("f32", [rows, rows], [
+                math.fsum(
+                    table[ones(codes[2 * a + r] ^ b) & 7] * table[clip(codes[2 * b + r] + clip(a - b, -1, 1), 0, 7)]
+                    for r in range(2)
+                )
+                + table[clip(clip(b - a, 0, 2) + 1, 0, 7)]
+                + (table[v] if 0 <= v < 8 else 100.0)
+                + (table[v * v - 1] if 0 <= v * v - 1 < 8 else 0.0)
+                for a, v in enumerate([0, 3, -3, 9]) for b in range(rows)
+            ])
+        },
+        4e-6,
     )
     table, width = noise(39, [3, 4]), 2
     case(

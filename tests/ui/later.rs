@@ -111,11 +111,4 @@ const _: () = {
     }
 };
 
-const _: () = {
-    sawmill::arch! {
-        fn h<N>(x: f32[N], m: |i| -> f32) -> y: f32[N] { y[i] = x[i] * m(i); }
-        fn f<N>(x: f32[N], q: f32[8]) -> y: f32[N] { y[i] = h(x, m = |a| q[clamp(floor(sqrt(a as f32)) as i32, 0, 7)])[i]; }
-    }
-};
-
 fn main() {}

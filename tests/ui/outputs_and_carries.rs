@@ -32,7 +32,7 @@ const _: () = {
 
 const _: () = {
     sawmill::arch! {
-        fn f<L>(x: f32) -> y: f32[L] { for l in rev 0..L carry a = x { a = a * l; y[l] = a; } }
+        fn f<L>(x: f32) -> y: f32[L] { for l in 1..L carry a = x { a = a * l; y[l] = a; } }
     }
 };
 

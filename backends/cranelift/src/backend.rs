@@ -4,7 +4,7 @@
 
 use sawmill_ir::backend::CompileError;
 use sawmill_ir::target::Target;
-use sawmill_launch::{Code, CodeGenerator, Cpu};
+use sawmill_launch::{Code, CodeGenerator, Cpu, MultiplyAdds};
 use sawmill_simd::vir::Function;
 
 use crate::code::Compiler;
@@ -19,6 +19,14 @@ impl Cranelift {
     /// A processor that Cranelift does not know, or that lacks what vector code needs.
     pub fn host(cores: u32) -> Result<Cpu<Compiler>, CompileError> {
         Ok(with(Compiler::host()?, cores))
+    }
+
+    /// A loop of multiply-adds on this processor, as fast as kernels can be.
+    ///
+    /// # Errors
+    /// As [`Cranelift::host`].
+    pub fn multiply_adds() -> Result<MultiplyAdds, CompileError> {
+        MultiplyAdds::new(&Compiler::host()?, 4)
     }
 
     /// For any processor of this architecture, with `cores` workers: the same code on every machine, for snapshots.

@@ -5,17 +5,14 @@
 //!
 //! [`Compiler`] is the code generator, [`Cranelift`] makes backends of it.
 //!
-//! [`MultiplyAdds`] measures what the processor can do with such code at best.
-//!
-//! Invariants: `unsafe` is where the measured code is called (`meter.rs`). Cranelift lowers 128-bit vectors on x86-64, so a
+//! Invariants: no `unsafe` here. Cranelift lowers 128-bit vectors on x86-64, so a
 //! wider vector is a group of registers; the order of VIR is the order of the code (see `emit.rs` for what makes it fast).
+#![forbid(unsafe_code)]
 
 mod backend;
 mod code;
 mod emit;
-mod meter;
 
 pub use backend::Cranelift;
 pub use code::Compiler;
-pub use meter::MultiplyAdds;
-pub use sawmill_launch::{Code, JitCode, JitError};
+pub use sawmill_launch::{Code, JitCode, JitError, MultiplyAdds};

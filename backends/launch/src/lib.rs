@@ -5,18 +5,22 @@
 //! is behind that trait; nothing here knows which one it is. Plans are run by [`Program`] on any [`Machine`]: the processor here,
 //! a GPU elsewhere.
 //!
-//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`cpu.rs`, `program.rs`, `storage.rs`).
+//! [`MultiplyAdds`] measures what the processor can do with such code at best.
+//!
+//! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`cpu.rs`, `program.rs`, `meter.rs`, `storage.rs`).
 
 mod backend;
 mod code;
 mod cpu;
 mod jit;
 mod lifetimes;
+mod meter;
 mod program;
 mod storage;
 
 pub use backend::{CodeGenerator, Cpu, digest};
 pub use code::Code;
 pub use jit::{JitCode, JitError};
+pub use meter::MultiplyAdds;
 pub use program::{Machine, Program};
 pub use storage::Tensor;

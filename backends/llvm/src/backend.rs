@@ -3,7 +3,7 @@
 //! In: a number of workers, a level. Out: a backend for this processor.
 
 use sawmill_ir::backend::CompileError;
-use sawmill_launch::Cpu;
+use sawmill_launch::{Cpu, MultiplyAdds};
 
 use crate::code::Compiler;
 use crate::level::Level;
@@ -18,6 +18,16 @@ impl Llvm {
     /// As [`Level::chosen`].
     pub fn host(cores: u32) -> Result<Cpu<Compiler>, CompileError> {
         Ok(with(Compiler::host()?, cores))
+    }
+
+    /// A loop of multiply-adds at the level that [`Level::chosen`] gives, as fast as kernels can be.
+    ///
+    /// # Errors
+    /// As [`Level::chosen`].
+    pub fn multiply_adds() -> Result<MultiplyAdds, CompileError> {
+        let compiler = Compiler::host()?;
+        let lanes = u8::try_from(compiler.cpu_level().target(1).lanes(32)).unwrap_or(u8::MAX);
+        MultiplyAdds::new(&compiler, lanes)
     }
 
     /// At a level of this processor.

@@ -24,8 +24,10 @@ use crate::link::link;
 /// The system whose object files are linked here, whatever the host's is.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// LLVM's passes on one function that is vectorised already.
-const PASSES: &str = "default<O2>";
+/// LLVM's passes. The loops are to stay as they are, and there is one function: of the usual passes, those that vectorise, unroll
+/// or look at calls would find nothing and take most of the time.
+const PASSES: &str = "function(early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),gvn,\
+                      instcombine<no-verify-fixpoint>,adce,simplifycfg)";
 
 /// Compiles VIR functions for one level of processor.
 #[derive(Clone, Debug)]
@@ -109,14 +111,8 @@ impl Compiler {
     }
 }
 
-/// The loops have the form that they are to keep: nothing is vectorised again, unrolled or turned into a call.
 fn optimise(module: &Module<'_>, machine: &TargetMachine) -> Result<(), String> {
-    let options = PassBuilderOptions::create();
-    options.set_loop_vectorization(false);
-    options.set_loop_slp_vectorization(false);
-    options.set_loop_interleaving(false);
-    options.set_loop_unrolling(false);
-    module.run_passes(PASSES, machine, options).map_err(|error| error.to_string())
+    module.run_passes(PASSES, machine, PassBuilderOptions::create()).map_err(|error| error.to_string())
 }
 
 impl CodeGenerator for Compiler {

@@ -177,6 +177,8 @@ type Seen = (Value, Point);
 struct Lower<'k> {
     kernel: &'k Kernel,
     registers: u32,
+    /// f32 lanes of a vector register.
+    lanes: u8,
     words: ArgWords,
     plan: Plan<'k>,
     b: Builder,
@@ -207,6 +209,7 @@ impl<'k> Lower<'k> {
         Self {
             kernel,
             registers: target.vector_registers,
+            lanes: u8::try_from(target.lanes(32)).unwrap_or(4).clamp(4, 16),
             words: ArgWords::of(kernel),
             plan: Plan::of(kernel),
             b: Builder::new(if name.is_empty() { "kernel".to_owned() } else { name }),
@@ -305,7 +308,7 @@ impl<'k> Lower<'k> {
         for (position, axis) in ordered.iter().rev().enumerate() {
             strides.push((*axis, stride));
             let extent = self.extent(*axis);
-            let padded = if position == 0 { round_up(extent, nest::padding(extent)) } else { extent };
+            let padded = if position == 0 { round_up(extent, self.padding(extent)) } else { extent };
             stride = stride.saturating_mul(padded);
             if position == 0 && ordered.len() > 1 {
                 stride = spread(stride);

@@ -266,11 +266,13 @@ pub enum Stmt {
     Loop(Loop),
 }
 
-/// `for index carry .. { body }`: steps in order, `index` in `0..extent` of its axis.
+/// `for index carry .. { body }`: steps in order, `index` in `0..extent` of its axis, or from the end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loop {
-    /// The step, usable as an index in the body.
+    /// The position of a step, usable as an index in the body.
     pub index: AxisId,
+    /// Steps go from the last position to the first.
+    pub rev: bool,
     /// What is carried from step to step.
     pub carries: Vec<Carry>,
     /// Definitions of a step.

@@ -20,6 +20,7 @@ mod unused;
 
 use frame::{Bound, Frame, FrameId};
 use rustc_hash::FxHashMap;
+use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::{Arena, Entity};
 use sawmill_ir::graph::{
     Closure, Dim, DimKind, Elem, Function, Input, Module, Op, Param, Require, Stmt, Tensor, TensorKind, TermId,
@@ -248,6 +249,14 @@ impl<'m> Linker<'m> {
             captures += 1;
         }
         Ok((self.frames.push(frame), closure))
+    }
+
+    /// The element type of a definition: what a format stands for is computed, not packed.
+    fn defined_elem(&self, frame: FrameId, elem: &Elem) -> Elem {
+        match self.elem(frame, elem) {
+            Elem::Format(_) => Elem::Type(DType::F32),
+            other => other,
+        }
     }
 
     /// The element type `elem` of a frame's function, type parameters replaced.

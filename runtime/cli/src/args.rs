@@ -102,6 +102,8 @@ pub enum Suite {
     Llm,
     /// Attention functions of the zoo
     Attention,
+    /// A matrix product
+    Contraction,
 }
 
 /// Options of `bench`.

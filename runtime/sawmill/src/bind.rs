@@ -11,7 +11,7 @@ use crate::{Device, Error};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::sizes::{self, Fact, SizeError};
-use sawmill_ir::graph::{Elem, Function, Input, Op, Param, Tensor, TensorKind};
+use sawmill_ir::graph::{Elem, Function, Input, Param, Tensor, TensorKind};
 use sawmill_ir::index::{Atom, Index, TensorId};
 use std::collections::BTreeMap;
 
@@ -204,17 +204,6 @@ impl<'f> Binder<'f> {
 
     fn finish_types(&self) -> Result<Vec<RuntimeElem>, Error> {
         let missing = |name: &str| Error::argument(&self.function.name, name, "no argument determines this type");
-        let rounds = |at: usize| {
-            let to = |op: &Op| matches!(op, Op::RoundParam(param) if *param as usize == at);
-            self.function.terms.values().any(|term| to(&term.op))
-        };
-        for (at, param) in self.function.type_params.iter().enumerate() {
-            if let (Some(RuntimeElem::Packed(packed)), true) = (self.types[at], rounds(at)) {
-                let what =
-                    format!("values are rounded to it, so it cannot be the packed format {}", packed.format().name);
-                return Err(Error::argument(&self.function.name, &param.name, what));
-            }
-        }
         let named = self.types.iter().zip(&self.function.type_params);
         named.map(|(elem, param)| elem.ok_or_else(|| missing(&param.name))).collect()
     }

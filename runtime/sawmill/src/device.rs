@@ -122,6 +122,20 @@ impl Device {
         #[cfg(not(feature = "cranelift"))]
         Err(Error::Environment("no engine is compiled in: enable the feature `cranelift` of `sawmill`".into()))
     }
+    /// A loop of multiply-adds that measures what the device's engine can do at best; `None` for the interpreter.
+    ///
+    /// # Errors
+    /// An environment error if there is no code for this processor.
+    #[cfg(feature = "cranelift")]
+    pub fn multiply_adds(&self) -> Result<Option<crate::MultiplyAdds>, Error> {
+        let made = match self.engine() {
+            Engine::Interpreter => return Ok(None),
+            #[cfg(feature = "llvm")]
+            Engine::Llvm => sawmill_llvm::Llvm::multiply_adds(),
+            _ => sawmill_cranelift::Cranelift::multiply_adds(),
+        };
+        made.map(Some).map_err(|e| Error::Environment(e.to_string()))
+    }
     /// The device calls run on whose arguments are bound to none: [`Device::best`], made once.
     pub(crate) fn shared() -> Result<Self, Error> {
         static SHARED: OnceLock<Mutex<Option<Device>>> = OnceLock::new();

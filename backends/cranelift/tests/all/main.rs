@@ -12,17 +12,20 @@ mod lowering;
 mod lowering_ops;
 #[path = "../../../launch/tests/generator/lowering_random.rs"]
 mod lowering_random;
+#[path = "../../../launch/tests/generator/meter.rs"]
+mod meter;
 #[path = "../../../launch/tests/generator/operations.rs"]
 mod operations;
 #[path = "../../../launch/tests/generator/plans.rs"]
 mod plans;
 #[path = "../../../launch/tests/generator/programs.rs"]
 mod programs;
+#[path = "../../../launch/tests/generator/speed.rs"]
+mod speed;
 #[path = "../../../launch/tests/generator/subject.rs"]
 mod subject;
 #[path = "../../../launch/tests/generator/tiles.rs"]
 mod tiles;
 
 mod quality;
-mod speed;
 mod subjects;

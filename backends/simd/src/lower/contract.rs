@@ -20,6 +20,9 @@ use sawmill_ir::tile::{AxisId, Inst, Op, Value};
 
 /// Multiply-adds in flight that keep both units busy.
 const IN_FLIGHT: u32 = 8;
+/// Rows of a block whose row is two vectors: twelve sums in flight. With two steps' operands, which code generators that order
+/// instructions anew may all load first, they fit 32 registers.
+const MOST_ROWS: i64 = 6;
 
 /// What is combined.
 #[derive(Clone, Copy)]
@@ -155,7 +158,7 @@ impl Lower<'_> {
         let all = [over, &out].concat();
         let lane = self.plan.lane(self.kernel, &all);
         let horizontal = lane.is_some_and(|l| over.contains(&l));
-        let wide = if dtype.bits() == 64 || matches!(kind, Kind::Best { .. }) { 2 } else { 4 };
+        let wide = if dtype.bits() == 64 || matches!(kind, Kind::Best { .. }) { self.lanes / 2 } else { self.lanes };
         let registers_per = |lanes: u8| u32::from(lanes.div_ceil(wide)).max(1);
         let best = matches!(kind, Kind::Best { .. });
         let mut over: Vec<Axis> = self.summed(roots, over, lane);
@@ -166,11 +169,11 @@ impl Lower<'_> {
         let mut rows = 1;
         if horizontal {
             let alone = row.is_none();
-            let wanted = self.lanes_wanted(roots).max(if alone && !best { 16 } else { 4 });
+            let wanted = self.lanes_wanted(roots).max(if alone && !best { self.most_lanes() } else { self.lanes });
             if let Some(last) = over.last_mut() {
                 last.lanes = lanes_within(self.extent(last.axis), wanted);
                 // Values that are unpacked between load and use take a register per vector each.
-                let busy = if wanted >= 16 { 2 } else { 1 };
+                let busy = if wanted >= self.most_lanes() { 2 } else { 1 };
                 rows = i64::from((IN_FLIGHT / registers_per(last.lanes) / busy).max(1));
             }
         } else if let Some(lane) = lane {
@@ -178,18 +181,20 @@ impl Lower<'_> {
             let count = if row.is_some() { 2 } else { i64::from(IN_FLIGHT) };
             let count = if best { 1 } else { count };
             vectors = Some((lane, lanes, count));
-            // Two vectors, a broadcast operand and a copy of it stay free of the accumulators, and one register for moves.
-            rows = i64::from((self.registers - 5) / 2);
+            rows = self.most_rows();
         } else {
             rows = 4;
         }
         let summed = self.extent(over.last().map_or(lane.unwrap_or(all[0]), |a| a.axis));
-        let unroll = if horizontal || summed < 4 {
-            1
-        } else if summed < 16 {
-            2
-        } else {
-            4
+        // At a turn's end every accumulator must be back in its register, which costs moves and, with the registers full,
+        // spills: long sums turn rarely, unless registers are left over.
+        let unroll = match summed {
+            _ if horizontal => 1,
+            ..4 => 1,
+            4..16 => 2,
+            _ if self.has_spare_registers() => 2,
+            16..32 => 4,
+            _ => 8,
         };
         Sum {
             kind,
@@ -203,6 +208,15 @@ impl Lower<'_> {
             roots,
             factored: None,
         }
+    }
+    /// Rows of two vectors whose sums leave two vectors, a broadcast operand and a copy of it in registers, and one register for
+    /// moves.
+    fn most_rows(&self) -> i64 {
+        i64::from((self.registers - 5) / 2).min(MOST_ROWS)
+    }
+    /// Whether the largest block leaves registers unused.
+    fn has_spare_registers(&self) -> bool {
+        i64::from((self.registers - 5) / 2) > MOST_ROWS
     }
     /// The longest result axis that an operand lacks: a block of it shares that operand's elements.
     fn row_axis(&self, left: &[AxisId], lane: Option<AxisId>, roots: &[Value]) -> Option<AxisId> {

@@ -168,7 +168,7 @@ impl Lower<'_> {
         let before = self.place(value).cloned();
         self.open_scope();
         self.places[sawmill_ir::entity::Entity::index(value)] = Some(Place::Buffer(from.clone()));
-        let loops = self.loops(self.axes(value), 8);
+        let loops = self.loops(self.axes(value), 2 * self.lanes);
         self.nest(&loops, &Point::default(), &[], &mut |s, point| {
             let axes = s.axes(value);
             let moved = s.read_buffer(from, &point.restrict(axes));

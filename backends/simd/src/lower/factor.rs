@@ -12,9 +12,6 @@ use crate::vir::Val;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::tile::{AxisId, Op, Value};
 
-/// Lanes in which scaled blocks are added up: a register of floats.
-const LANES: u8 = 4;
-
 /// How a product is taken apart.
 #[derive(Clone, Copy)]
 pub(super) struct Factored {
@@ -30,7 +27,7 @@ impl Lower<'_> {
     /// Takes a product apart where that saves operations.
     pub(super) fn factored(&self, sum: &Sum<'_>) -> Option<Factored> {
         let Kind::Product { a, b, .. } = sum.kind else { return None };
-        let lane = sum.over.last().filter(|axis| axis.lanes > LANES)?;
+        let lane = sum.over.last().filter(|axis| axis.lanes > self.lanes)?;
         let one_row = sum.rows.is_none_or(|(_, rows)| rows == 1);
         let whole = self.extent(lane.axis) % i64::from(lane.lanes) == 0;
         if !one_row || !whole || sum.vectors.is_some() || !sum.dtype.is_float() || sum.dtype.bits() != 32 {
@@ -58,7 +55,7 @@ impl Lower<'_> {
 
     /// The sum before the first step.
     pub(super) fn factored_start(&mut self, sum: &Sum<'_>) -> Vec<Val> {
-        vec![self.identity(ReduceOp::Sum, sum.dtype, LANES)]
+        vec![self.identity(ReduceOp::Sum, sum.dtype, self.lanes)]
     }
 
     /// Adds the block of elements over the inner axes.
@@ -75,13 +72,13 @@ impl Lower<'_> {
         let total = self.sum_loops(&products, inner, block, summed, vec![zero])[0];
         let total = self.few_lanes(total);
         let point = summed.iter().fold(block[0].clone(), |point, (axis, pos)| point.with(axis, pos));
-        let scale = self.eval_lanes(factored.scale, &point, LANES);
+        let scale = self.eval_lanes(factored.scale, &point, self.lanes);
         vec![self.b.fma(scale, total, accs[0])]
     }
 
-    /// The lanes of a vector added up to a few.
+    /// The lanes of a vector added up to those of a register.
     fn few_lanes(&mut self, mut value: Val) -> Val {
-        while self.b.ty(value).lanes > LANES {
+        while self.b.ty(value).lanes > self.lanes {
             let half = self.b.ty(value).lanes / 2;
             let low: Vec<u8> = (0..half).collect();
             let high: Vec<u8> = (half..2 * half).collect();

@@ -22,11 +22,6 @@ fn lanes_of_tail(tail: i64, full: u8) -> u8 {
     lanes_within(tail.max(4), full)
 }
 
-/// What the innermost extent of a buffer is a multiple of, so that whole vectors of up to 16 lanes stay inside.
-pub(super) fn padding(extent: i64) -> i64 {
-    i64::from(lanes_within(extent, 16))
-}
-
 /// A run of positions that a nest visits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
@@ -36,6 +31,16 @@ pub(super) struct Axis {
 }
 
 impl Lower<'_> {
+    /// Lanes of the longest vectors: of bytes that fill a register, or of floats that fill four.
+    pub(super) fn most_lanes(&self) -> u8 {
+        4 * self.lanes
+    }
+
+    /// What the innermost extent of a buffer is a multiple of, so that whole vectors of any length stay inside.
+    pub(super) fn padding(&self, extent: i64) -> i64 {
+        i64::from(lanes_within(extent, self.most_lanes()))
+    }
+
     /// Emits loops over `axes` around `body`; `roots` are evaluated in the body.
     pub(super) fn nest(
         &mut self,

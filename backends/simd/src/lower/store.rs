@@ -68,7 +68,7 @@ impl Lower<'_> {
     fn lanes_to_overlap(&self, value: Value) -> u8 {
         const LONG: f64 = 8.0;
         let long = self.plan.def(value).is_some_and(|inst| op_cost(self.kernel, inst) >= LONG);
-        if long && self.dtype(value).bits() == 32 { 16 } else { 1 }
+        if long && self.dtype(value).bits() == 32 { self.most_lanes() } else { 1 }
     }
 
     /// Lanes that suit the narrowest storage that values are read from: a whole register of it, if that is contiguous.
@@ -76,9 +76,9 @@ impl Lower<'_> {
         let bits = values.iter().map(|v| self.narrowest(*v)).min().unwrap_or(32);
         let wide = values.iter().any(|v| self.dtype(*v).bits() == 64);
         match bits {
-            8 => 16,
-            _ if wide => 4,
-            _ => 8,
+            8 => self.most_lanes(),
+            _ if wide => self.lanes,
+            _ => 2 * self.lanes,
         }
     }
     fn narrowest(&self, value: Value) -> u32 {

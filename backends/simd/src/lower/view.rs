@@ -337,7 +337,7 @@ impl Lower<'_> {
         let elem = storage(self.kernel.memory[mem].dtype).unwrap_or(Elem::I8);
         let bytes = i64::from(elem.bytes());
         let span: i64 = dense.iter().map(|(a, c)| c * (self.extent(*a) - 1)).sum::<i64>() + 1;
-        let mut stride = super::spread(round_up(span, 16).saturating_mul(bytes));
+        let mut stride = super::spread(round_up(span, i64::from(self.most_lanes())).saturating_mul(bytes));
         let mut strides = Vec::new();
         for (axis, _) in dynamic.iter().rev() {
             strides.push((*axis, stride));
@@ -370,7 +370,7 @@ impl Lower<'_> {
     fn copy_inside(&mut self, from: &View, buffer: &Buffer) {
         let bytes = i64::from(buffer.elem.bytes());
         let unit = buffer.strides.iter().find(|(_, s)| *s == bytes).map(|(a, _)| *a);
-        let axes = self.staging_loops(buffer, unit, 16);
+        let axes = self.staging_loops(buffer, unit, self.most_lanes());
         self.nest(&axes, &Point::default(), &[], &mut |s, point| {
             let raw = s.read_raw(from, buffer.elem, point);
             s.write_exact(buffer, point, raw);

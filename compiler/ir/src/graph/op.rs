@@ -111,6 +111,9 @@ pub enum Op {
     /// `()`: a parameter of the closure whose body this is, or of one around it, by position, outermost first. Integer parameters may also stand in subscripts
     /// ([`crate::index::Atom::Param`]).
     ClosureParam(u32),
+    /// `(x, body)`: `body`, in which the integer `x` is the closure parameter of this number: a computed position inside of a closure's
+    /// body. Gone after linking.
+    Bind(u32),
     /// `(x0, .., r0, ..)`: a streaming fold of several components over `axes`, as elements then repairs in order of the
     /// components that have one; a tuple, read by [`Op::Proj`].
     Fold {
@@ -174,6 +177,7 @@ impl Op {
             Self::Call { .. } => "call",
             Self::Apply(_) => "apply",
             Self::ClosureParam(_) => "param",
+            Self::Bind(_) => "bind",
             Self::Fold { .. } => "fold",
             Self::Proj(_) => "proj",
             Self::New(_) => "new",

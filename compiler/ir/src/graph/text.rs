@@ -22,7 +22,7 @@ pub const MAX_DEPTH: u32 = 200;
 fn is_reserved(name: &str) -> bool {
     const WORDS: &[&str] = &[
         "true", "false", "inf", "nan", "cast", "round_to", "where", "or_else", "softmax", "running", "call", "apply",
-        "fold", "proj", "new", "old", "in",
+        "bind", "fold", "proj", "new", "old", "in",
     ];
     WORDS.contains(&name)
         || crate::elem::ElemOp::from_text(name).is_some()

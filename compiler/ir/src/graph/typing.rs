@@ -103,6 +103,10 @@ pub fn infer(function: &Function, op: &Op, args: &[TermId], scope: &Scope) -> Re
             Ok(closure.result.widened())
         }
         Op::ClosureParam(at) => Ok(scope.closure.get(*at as usize).copied().unwrap_or(DType::I64)),
+        Op::Bind(_) => {
+            exactly(op, &types, 2)?;
+            if types[0].is_int() { Ok(types[1]) } else { Err(format!("`bind` of {}, which is no integer", types[0])) }
+        }
         Op::Fold { components, .. } => {
             let first = components.first().ok_or("a fold without components")?;
             let of = types.first().ok_or("a fold without operands")?;

@@ -112,7 +112,7 @@ impl<'a> Emitter<'a> {
             let inside = self.same(carry.inside);
             carries.push(sawmill_ir::graph::Carry { init, inside, next: inside, result: inside });
         }
-        Ok(sawmill_ir::graph::Loop { index, carries, body: Vec::new() })
+        Ok(sawmill_ir::graph::Loop { index, rev: steps.rev, carries, body: Vec::new() })
     }
     /// Closes a loop: what its carries become.
     pub(crate) fn close(

@@ -29,7 +29,7 @@ impl<'m> Linker<'m> {
             TensorKind::Def { axes, value, rounded } => {
                 let own = self.own_axes(frame, axes)?;
                 let value = self.term(frame, *value)?;
-                let elem = self.elem(frame, &tensor.elem);
+                let elem = self.defined_elem(frame, &tensor.elem);
                 let inlined = function.outputs.contains(&id) && self.frames[frame].depth > 0;
                 let rounded = *rounded || (inlined && is_storage(&elem));
                 self.define_led(frame, &name, own, value, elem, rounded)
@@ -130,7 +130,7 @@ impl<'m> Linker<'m> {
             let init = self.whole(frame, carry.init, &name, &tensor.shape)?;
             let own = self.indices(frame, &tensor.shape)?;
             let shape: Vec<Index> = lead.iter().map(|axis| self.out.axes[*axis].extent.clone()).chain(own).collect();
-            let elem = self.elem(frame, &tensor.elem);
+            let elem = self.defined_elem(frame, &tensor.elem);
             let open = tensor.shape.len();
             let declare = |linker: &mut Self, of: TensorId, kind: TensorKind, name: String| {
                 let tensor = Tensor { name, elem: elem.clone(), shape: shape.clone(), kind };
@@ -154,7 +154,7 @@ impl<'m> Linker<'m> {
         }
         let body = self.blocks.pop().expect("pushed above").stmts;
         self.loops.remove(&index);
-        self.push_stmt(Stmt::Loop(Loop { index, carries, body }));
+        self.push_stmt(Stmt::Loop(Loop { index, rev: inner.rev, carries, body }));
         Ok(())
     }
 

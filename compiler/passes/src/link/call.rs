@@ -138,7 +138,7 @@ impl<'m> Linker<'m> {
                 Given::Scalar(term) => add(self.free_axes(*term).clone()),
                 Given::Closure(frame, closure) => {
                     let mut found = BTreeSet::new();
-                    self.closure_axes(*frame, closure.body, &mut BTreeSet::new(), &mut found);
+                    self.closure_axes(*frame, closure.outer, closure.body, &mut BTreeSet::new(), &mut found);
                     add(found);
                 }
             }
@@ -153,11 +153,19 @@ impl<'m> Linker<'m> {
         }
     }
     /// The axes of the linked function that a closure's body depends on. `own` are axes of the body's function that the body
-    /// binds itself.
-    fn closure_axes(&self, frame: FrameId, body: TermId, own: &mut BTreeSet<AxisId>, found: &mut BTreeSet<AxisId>) {
+    /// binds itself; of the parameters, the first `outer` are those of closures around.
+    fn closure_axes(
+        &self,
+        frame: FrameId,
+        outer: u32,
+        body: TermId,
+        own: &mut BTreeSet<AxisId>,
+        found: &mut BTreeSet<AxisId>,
+    ) {
         let names = &self.frames[frame];
         let term = &names.function.terms[body];
         own.extend(term.op.binds());
+        let param = |at: u32| names.params.get(at as usize).filter(|_| at < outer).map(|p| self.free_axes(*p).clone());
         let mut indices: Vec<&Index> = Vec::new();
         match &term.op {
             Op::Index(index) => indices.push(index),
@@ -167,12 +175,10 @@ impl<'m> Linker<'m> {
             }
             Op::Apply(closure) => {
                 if let Some((environment, closure)) = names.closures.get(closure) {
-                    self.closure_axes(*environment, closure.body, &mut BTreeSet::new(), found);
+                    self.closure_axes(*environment, closure.outer, closure.body, &mut BTreeSet::new(), found);
                 }
             }
-            Op::ClosureParam(at) => {
-                found.extend(names.params.get(*at as usize).map(|p| self.free_axes(*p).clone()).unwrap_or_default());
-            }
+            Op::ClosureParam(at) => found.extend(param(*at).unwrap_or_default()),
             Op::Call { subs, args, dims, .. } => {
                 indices.extend(subs);
                 indices.extend(dims.iter().map(|(_, size)| size));
@@ -183,7 +189,7 @@ impl<'m> Linker<'m> {
                             let bound = names.tensors.get(tensor).map(|bound| self.bound_axes(bound));
                             found.extend(bound.unwrap_or_default());
                         }
-                        Arg::Closure(inner) => self.closure_axes(frame, inner.body, own, found),
+                        Arg::Closure(inner) => self.closure_axes(frame, outer, inner.body, own, found),
                         Arg::Scalar(_) => {}
                     }
                 }
@@ -195,10 +201,7 @@ impl<'m> Linker<'m> {
                 Atom::Axis(axis) if !own.contains(axis) => {
                     found.extend(names.axes.get(axis).map(Index::axes).unwrap_or_default());
                 }
-                Atom::Param(at) => {
-                    found
-                        .extend(names.params.get(*at as usize).map(|p| self.free_axes(*p).clone()).unwrap_or_default());
-                }
+                Atom::Param(at) => found.extend(param(*at).unwrap_or_default()),
                 Atom::Read(tensor, _) => {
                     found.extend(names.tensors.get(tensor).map(|bound| self.bound_axes(bound)).unwrap_or_default());
                 }
@@ -206,7 +209,7 @@ impl<'m> Linker<'m> {
             });
         }
         for arg in &term.args {
-            self.closure_axes(frame, *arg, own, found);
+            self.closure_axes(frame, outer, *arg, own, found);
         }
     }
 

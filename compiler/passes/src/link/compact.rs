@@ -102,7 +102,7 @@ impl Copy<'_> {
             carry.next = self.tensor(source.next);
             carry.result = self.add(source.result, TensorKind::Final);
         }
-        Loop { index, carries, body }
+        Loop { index, rev: steps.rev, carries, body }
     }
 
     /// The axes that something binds; one that is bound around it already is that one.

@@ -154,7 +154,9 @@ impl<'m> Linker<'m> {
                 match self.frames[frame].types.get(*at as usize) {
                     Some(Elem::Type(to)) if to.is_compute() => args[0],
                     Some(Elem::Type(to)) => self.add(Op::Round(*to), args, term.dtype),
-                    _ => return Err(self.error("a value is rounded to a packed format")),
+                    // A packed format stands for the values of its equation, which are not rounded.
+                    Some(Elem::Format(_)) => args[0],
+                    _ => return Err(self.error("a type parameter is not bound")),
                 }
             }
             Op::Call { .. } => self.call(frame, id)?,
@@ -164,6 +166,14 @@ impl<'m> Linker<'m> {
                 let (environment, closure) = known.ok_or_else(|| self.error("a closure is not bound"))?;
                 let body = self.apply(environment, &closure, args)?;
                 self.cast(body, term.dtype)
+            }
+            Op::Bind(at) => {
+                let value = self.term(frame, term.args[0])?;
+                let mut inner = self.frames[frame].clone();
+                inner.params.truncate(*at as usize);
+                inner.params.push(value);
+                let inner = self.frames.push(inner);
+                self.term(inner, term.args[1])?
             }
             Op::ClosureParam(at) => {
                 let known = self.frames[frame].params.get(*at as usize).copied();

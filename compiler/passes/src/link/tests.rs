@@ -148,6 +148,25 @@ fn packed_arguments_become_fields() {
     assert_eq!(result, [f64::from(1 + 2 + 3 + 2 * (4 + 5 + 6 + 7))]);
 }
 
+/// What a format stands for is computed: `as E` and tensors of `E` keep it in f32, in callees as in the function itself.
+#[test]
+fn values_are_not_rounded_to_a_packed_format() {
+    let text = PACKED.replace("mul(w[n, k], x[k])", "mul(w[n, k], call scaled[k](a = &w[n, ..], x = &x[..]))")
+        + "fn scaled<const K, type F: float>(a: F[K], x: f32[K]) -> (r) {
+        let s[k in K]: F rounded = round_to[F](mul(x[k], 0.1)); let r[k in K] = round_to[F](add(s[k], a[k]));
+    }";
+    let types = vec![("E".to_owned(), Elem::Format("q".to_owned()))];
+    let function = linked(&text, &Bindings { dims: vec![("K".to_owned(), 4)], types, ..Bindings::default() });
+    let field =
+        |name: &str| inputs_of(&function).into_iter().find(|(n, _)| *n == name).and_then(|(_, i)| i.field.clone());
+    let bytes = [0x00, 0x40, 0, 1, 2, 3];
+    let d = Value::from_records(DType::F16, vec![1, 1], &field("w.d").expect("d"), &bytes).expect("scales");
+    let q = Value::from_records(DType::U8, vec![1, 1, 4], &field("w.q").expect("q"), &bytes).expect("quants");
+    let result = y(&function, vec![("w.d", d), ("w.q", q), ("x", floats(&[4], &[10.0, 20.0, 30.0, 40.0]))]);
+    let expected: f64 = (0..4).map(|k| 2.0 * f64::from(k) * (f64::from(k + 1) + 2.0 * f64::from(k))).sum();
+    assert!((result[0] - expected).abs() < 1e-5, "{result:?} is not {expected}");
+}
+
 /// A field that does not count records would be laid out wrong: it is refused, by the verifier and by the linker.
 #[test]
 fn a_flat_field_is_refused() {

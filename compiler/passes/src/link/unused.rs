@@ -116,11 +116,11 @@ fn reads(index: &Index, into: &mut Vec<TensorId>) {
 fn kept(stmts: Vec<Stmt>, needed: &BTreeSet<TensorId>) -> Vec<Stmt> {
     let keep = |stmt: Stmt| match stmt {
         Stmt::Define(id) => needed.contains(&id).then_some(Stmt::Define(id)),
-        Stmt::Loop(Loop { index, mut carries, body }) => {
+        Stmt::Loop(Loop { index, rev, mut carries, body }) => {
             carries.retain(|carry| needed.contains(&carry.inside));
             let body = kept(body, needed);
             let idle = carries.is_empty() && body.is_empty();
-            (!idle).then_some(Stmt::Loop(Loop { index, carries, body }))
+            (!idle).then_some(Stmt::Loop(Loop { index, rev, carries, body }))
         }
     };
     stmts.into_iter().filter_map(keep).collect()

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::{Const, Function, TermId};
-use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
+use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 use sawmill_ir::tile::builder::KernelBuilder;
 use sawmill_ir::tile::{self, Access, BufferId, MemId, Region, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +32,8 @@ pub(super) struct Program<'a> {
     pub(super) facts: Facts,
     /// Divisors by which axes are split.
     pub(super) chains: BTreeMap<AxisId, Vec<i64>>,
-    /// The dim that counts a loop of the plan.
-    pub(super) loop_vars: BTreeMap<AxisId, DimId>,
+    /// The position of a step of a loop, over the dims of the module.
+    pub(super) loop_positions: BTreeMap<AxisId, Index>,
     /// Where tensors are.
     pub(super) stored: BTreeMap<TensorId, Stored>,
     /// Names of dims and loop variables, of buffers.
@@ -90,8 +90,8 @@ impl<'a> Emit<'a> {
             b.dim(dim);
         }
         let mut space = Space::new(program.function.axes.len());
-        for (axis, dim) in &program.loop_vars {
-            space.place(*axis, Index::dim(*dim), false);
+        for (axis, position) in &program.loop_positions {
+            space.place(*axis, position.clone(), false);
         }
         Self {
             program,

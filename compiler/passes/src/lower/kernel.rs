@@ -87,7 +87,7 @@ impl Emit<'_> {
         let stored = stored.ok_or_else(|| Stop::Bug(format!("{tensor} is defined but has no place")))?;
         let (axes, value, grows, access) = match &function.tensors[tensor].kind {
             TensorKind::Def { axes, value, .. } => {
-                let collected = axes.iter().any(|axis| self.program.loop_vars.contains_key(axis));
+                let collected = axes.iter().any(|axis| self.program.loop_positions.contains_key(axis));
                 (axes, *value, None, if collected { Access::Part } else { Access::Out })
             }
             TensorKind::Append { base, at, dim, axes, value } => {

@@ -44,7 +44,7 @@ impl<'a> Planner<'a> {
             function,
             facts: Facts::of(function),
             chains: split::chains(function, i64::from(target.lanes(32))),
-            loop_vars: BTreeMap::new(),
+            loop_positions: BTreeMap::new(),
             stored: BTreeMap::new(),
             module,
         };
@@ -215,7 +215,7 @@ impl<'a> Planner<'a> {
         let (mut axes, value) = self.value_of(tensor).map_or((Vec::new(), Vec::new()), |(a, v)| (a.to_vec(), vec![v]));
         let program = &self.program;
         // A step of a loop stores its part of what the loop collects.
-        axes.retain(|axis| !program.loop_vars.contains_key(axis));
+        axes.retain(|axis| !program.loop_positions.contains_key(axis));
         let work =
             Work { function: program.function, facts: &program.facts, axes, values: value, chains: &program.chains };
         schedule(&work, self.target, small)
@@ -349,11 +349,13 @@ impl<'a> Planner<'a> {
         self.carried(&inner.body)?;
         let name = unused(&function.axes[inner.index].name, |n| self.program.module.dims.values().any(|d| d == n));
         let var: DimId = self.program.module.dims.push(name);
-        self.program.loop_vars.insert(inner.index, var);
+        let count = self.counted(&function.axes[inner.index].extent, &mut steps)?;
+        let step = Index::dim(var);
+        let position = if inner.rev { count.sub(&Index::int(1)).sub(&step) } else { step };
+        self.program.loop_positions.insert(inner.index, position);
         let mut body = self.block(&inner.body)?;
         body.extend(swaps);
-        self.program.loop_vars.remove(&inner.index);
-        let count = self.counted(&function.axes[inner.index].extent, &mut steps)?;
+        self.program.loop_positions.remove(&inner.index);
         steps.push(Step::Loop { var, count, body });
         Ok(steps)
     }

@@ -113,7 +113,9 @@ impl Elab<'_> {
             Some(output) => callee.outputs.iter().find(|o| o.name == output.text)?,
         };
         let assigned = self.assigned(callee, name, args).ok()?;
-        let dims = self.solved(callee, name, &assigned, &mut Diagnostics::default());
+        let mut errors = Diagnostics::default();
+        let dims = self.solved(callee, name, &assigned, &mut errors);
+        errors.is_empty().then_some(())?;
         Some(found.shape.iter().map(|size| at_dims(size, &dims)).collect())
     }
 

@@ -40,9 +40,11 @@ impl Elab<'_> {
             self.params_around.push((name, range.clone()));
         }
         let before = std::mem::replace(&mut self.guarded, false);
+        let positions = self.positions.len();
         let value = self.value(&closure.body);
         self.present(&value, "the result of a closure");
         let body = self.written(&value, &Elem::Type(result), param);
+        let body = self.positions_bound(positions, body);
         self.guarded = before;
         self.in_closure = around;
         self.params_around.truncate(outer);

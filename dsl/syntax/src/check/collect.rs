@@ -40,8 +40,12 @@ impl Elab<'_> {
             if let Some(Binding::Exact(at)) = self.scope.get(&index.name.text).map(|entry| entry.binding.clone())
                 && at.as_axis().is_none()
             {
-                let what = format!("collecting over `{}`, which does not count up from 0,", index.name.text);
-                self.errors.report(index.name.loc(), Problem::NotBuilt { what });
+                let first = self.loop_axis(index).map_or(at.clone(), |axis| at.sub(&Index::axis(axis)));
+                let (what, found) = ("the whole axis".to_string(), format!("{}..", self.show(&first)));
+                let help =
+                    "what a loop collects has an element for each step, from 0: count from 0 and add on the right"
+                        .to_string();
+                self.errors.report(index.name.loc(), Problem::Expected { what, found, help });
                 return None;
             }
         }

@@ -65,6 +65,8 @@ pub(crate) struct Elab<'a> {
     pub(crate) in_closure: bool,
     /// Names and ranges of the parameters of the closures around this point, outermost first.
     pub(crate) params_around: Vec<(String, Option<(Index, Index)>)>,
+    /// Computed positions of the closures around this point, by the numbers they have as parameters.
+    pub(crate) positions: Vec<(u32, TermId)>,
     /// The axes of the loops around this point.
     pub(crate) loops: Vec<AxisId>,
     /// What a closure from Rust captured.
@@ -103,6 +105,7 @@ impl<'a> Elab<'a> {
             guarded: false,
             in_closure: false,
             params_around: Vec::new(),
+            positions: Vec::new(),
             loops: Vec::new(),
             captures: Vec::new(),
             grown: BTreeMap::new(),
@@ -280,8 +283,11 @@ impl Known for Elab<'_> {
     }
 
     fn bounds(&self, atom: &Atom) -> Option<(Index, Index)> {
-        let Atom::Read(tensor, _) = atom else { return None };
-        let (lo, hi) = self.tensors.get(tensor)?.bounds.as_ref()?;
+        let (lo, hi) = match atom {
+            Atom::Read(tensor, _) => self.tensors.get(tensor)?.bounds.as_ref()?,
+            Atom::Param(number) => self.params_around.get(*number as usize)?.1.as_ref()?,
+            _ => return None,
+        };
         Some((self.canon(lo), self.canon(hi)))
     }
 }

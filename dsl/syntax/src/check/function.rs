@@ -61,7 +61,9 @@ fn with_closures(mut heading: IrFunction, given: &[Vec<Given>]) -> IrFunction {
 impl Elab<'_> {
     fn all_assigned(&mut self, source: &Function) {
         for output in &source.signature.outputs {
-            if !self.assigned_outputs.contains_key(&output.name.text) {
+            // Of an output that is none nothing more is said.
+            let poison = self.scope.get(&output.name.text).is_some_and(|e| matches!(e.binding, Binding::Poison));
+            if !poison && !self.assigned_outputs.contains_key(&output.name.text) {
                 let problem = Problem::Unassigned { output: output.name.text.clone() };
                 self.errors.report(output.name.loc(), problem);
             }

@@ -17,7 +17,7 @@ impl Elab<'_> {
             self.bare_uses(&index.name.text, body, &mut found);
         }
         let Some((first, place)) = found.first().cloned() else {
-            if bodies.iter().any(|body| self.mentions_poison(body)) {
+            if bodies.iter().any(|body| self.mentions_poison(body) || self.reads_unknown(&index.name.text, body)) {
                 return None;
             }
             let letter = index.name.text.to_uppercase();
@@ -45,6 +45,24 @@ impl Elab<'_> {
         }
         let mut found = false;
         for_each_part(expr, &mut |part| found |= self.mentions_poison(part), "");
+        found
+    }
+
+    /// The index is a subscript of what has no sizes, or a call without sizes occurs: a mistake of its own, and what it would have told is
+    /// unknown.
+    fn reads_unknown(&self, name: &str, expr: &Expr) -> bool {
+        let mut found = match &expr.kind {
+            ExprKind::Read(base, subs) => {
+                let bare = subs.iter().any(|sub| matches!(sub, Subscript::At(e) if is_name(e, name)));
+                bare && self.base_shape(base).is_none()
+            }
+            ExprKind::Call(..) => self.base_shape(expr).is_none(),
+            ExprKind::Member(call, _) if matches!(call.kind, ExprKind::Call(..)) => {
+                return self.base_shape(expr).is_none();
+            }
+            _ => false,
+        };
+        for_each_part(expr, &mut |part| found |= self.reads_unknown(name, part), name);
         found
     }
 

@@ -41,7 +41,7 @@ impl Elab<'_> {
         };
         carried.extend(self.outer_carries(stmt));
         let (mark, facts) = (self.scope.mark(), self.facts.len());
-        let axis = self.loop_index(&stmt.index, lo, extent, stmt.reversed);
+        let axis = self.bind_index_checked(&stmt.index, lo, extent).axis;
         for carry in carried.iter().filter(|carry| carry.own) {
             self.scope.add(&carry.name, Role::Carry, Binding::Tensor(carry.inside));
         }
@@ -59,17 +59,7 @@ impl Elab<'_> {
         collected.into_iter().for_each(|entry| self.scope.keep(entry));
         self.facts.truncate(facts);
         self.entries_forgotten(axis);
-        self.finish(axis, &carried, &next, body);
-    }
-
-    fn loop_index(&mut self, index: &Name, lo: Index, extent: Index, reversed: bool) -> AxisId {
-        let bound = self.bind_index_checked(index, lo, extent);
-        if reversed {
-            let last = bound.extent.sub(&Index::int(1));
-            let at = bound.lo.add(&last).sub(&Index::axis(bound.axis));
-            self.rebind(index, Binding::Exact(at));
-        }
-        bound.axis
+        self.finish((axis, stmt.reversed), &carried, &next, body);
     }
 
     fn bind_index_checked(&mut self, index: &Name, lo: Index, extent: Index) -> super::reduce::Bound {
@@ -211,7 +201,13 @@ impl Elab<'_> {
     }
 
     /// Closes a loop: carries get their final values.
-    fn finish(&mut self, axis: AxisId, carried: &[Carried], next: &[Option<TensorId>], body: Vec<IrStmt>) {
+    fn finish(
+        &mut self,
+        (index, rev): (AxisId, bool),
+        carried: &[Carried],
+        next: &[Option<TensorId>],
+        body: Vec<IrStmt>,
+    ) {
         let mut carries = Vec::new();
         let mut results = Vec::new();
         for (carry, next) in carried.iter().zip(next) {
@@ -225,7 +221,7 @@ impl Elab<'_> {
             carries.push(IrCarry { init: carry.init, inside: carry.inside, next: *next, result });
             results.push((carry, result));
         }
-        self.body.push(IrStmt::Loop(IrLoop { index: axis, carries, body }));
+        self.body.push(IrStmt::Loop(IrLoop { index, rev, carries, body }));
         for (carry, result) in results {
             self.after(carry, Binding::Tensor(result));
         }

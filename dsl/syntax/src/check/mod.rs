@@ -24,6 +24,7 @@ mod loops;
 mod numbers;
 mod order;
 mod partial;
+mod position;
 mod promise;
 mod prove;
 mod push;

@@ -11,7 +11,7 @@ use super::value::Value;
 use crate::errors::{Loc, Problem};
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{CallResult, Const, Op, TermId};
-use sawmill_ir::index::{Atom, DimId, Index};
+use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
 use std::collections::BTreeMap;
 
 impl Elab<'_> {
@@ -76,7 +76,9 @@ impl Elab<'_> {
         let of = |at: usize| self.bounds_of_term(node.args[at], depth + 1);
         match &node.op {
             Op::Const(Const::Int(value)) => Bounds::just(Index::int(*value)),
-            Op::Index(value) if is_size(value) => Bounds::just(value.clone()),
+            Op::Index(value) => self.bounds_of_index(value),
+            Op::Read { tensor, .. } => self.bounds_of_tensor(*tensor),
+            Op::ClosureParam(number) => self.bounds_of_param(*number),
             Op::Cast(_) => of(0),
             // Positions found lie on the axis.
             Op::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, axes, .. } => {
@@ -94,6 +96,15 @@ impl Elab<'_> {
                 let (a, b) = (of(0), of(1));
                 Bounds { least: both(a.least, b.least, Index::smaller), most: either(a.most, b.most, Index::smaller) }
             }
+            Op::Elem(ElemOp::BitLength) => self.bounds_of_bit_length(node.args[0], depth + 1),
+            Op::Elem(ElemOp::Popcount) => Bounds::range(Index::int(0), Index::int(65)),
+            Op::Elem(ElemOp::BitAnd) => {
+                let (a, b) = (of(0), of(1));
+                let natural = a.is_natural() || b.is_natural();
+                let most = [a, b].into_iter().filter(Bounds::is_natural).map(|bounds| bounds.most);
+                let most = most.reduce(|a, b| either(a, b, Index::smaller)).flatten();
+                Bounds { least: natural.then(|| Index::int(0)), most }
+            }
             Op::Elem(ElemOp::Rem) => match of(1) {
                 // A remainder by what is not positive may be anything.
                 Bounds { least: Some(by), most } if by.as_int().is_some_and(|by| by > 0) => {
@@ -107,6 +118,57 @@ impl Elab<'_> {
             }
             _ => Bounds::default(),
         }
+    }
+
+    /// The bounds of an exact integer in which indices and promised reads are linear.
+    fn bounds_of_index(&self, value: &Index) -> Bounds {
+        let mut sum = Bounds::just(Index::int(0));
+        for (monomial, factor) in value.terms() {
+            let part = match monomial {
+                [Atom::Axis(axis)] => Bounds::range(Index::int(0), self.axis_extent(*axis)),
+                [Atom::Param(number)] => self.bounds_of_param(*number),
+                [Atom::Read(tensor, _)] => self.bounds_of_tensor(*tensor),
+                _ => {
+                    let product = monomial.iter().fold(Index::int(1), |p, atom| p.mul(&Index::atom(atom.clone())));
+                    if !is_size(&product) {
+                        return Bounds::default();
+                    }
+                    Bounds::just(product)
+                }
+            };
+            let part = if factor < 0 { Bounds { least: part.most, most: part.least } } else { part };
+            let add = |a: Option<Index>, b: Option<Index>| Some(a?.add(&b?.scale(factor)));
+            sum = Bounds { least: add(sum.least, part.least), most: add(sum.most, part.most) };
+        }
+        sum
+    }
+
+    /// `bit_length` grows with its operand, and of `a ^ b` and `a | b` it is no more than that of the larger.
+    fn bounds_of_bit_length(&self, operand: TermId, depth: u32) -> Bounds {
+        let node = &self.function.terms[operand];
+        let most = match node.op {
+            Op::Elem(ElemOp::BitXor | ElemOp::BitOr) => {
+                let (a, b) = (self.bounds_of_term(node.args[0], depth), self.bounds_of_term(node.args[1], depth));
+                if a.is_natural() && b.is_natural() { both(a.most, b.most, Index::larger) } else { None }
+            }
+            _ => Some(self.bounds_of_term(operand, depth)).filter(Bounds::is_natural).and_then(|bounds| bounds.most),
+        };
+        let widest = || Index::int(64);
+        Bounds { least: Some(Index::int(0)), most: Some(most.map_or_else(widest, |most| most.bit_length())) }
+    }
+
+    fn axis_extent(&self, axis: AxisId) -> Index {
+        self.function.axes[axis].extent.clone()
+    }
+
+    fn bounds_of_tensor(&self, tensor: TensorId) -> Bounds {
+        let known = self.tensors.get(&tensor).and_then(|facts| facts.bounds.clone());
+        known.map_or_else(Bounds::default, |(lo, hi)| Bounds::range(lo, hi))
+    }
+
+    fn bounds_of_param(&self, number: u32) -> Bounds {
+        let known = self.params_around.get(number as usize).and_then(|(_, range)| range.clone());
+        known.map_or_else(Bounds::default, |(lo, hi)| Bounds::range(lo, hi))
     }
 
     /// What a callee promises of an output, in this function's sizes.
@@ -128,6 +190,11 @@ struct Bounds {
 }
 
 impl Bounds {
+    /// Known to be 0 or more.
+    fn is_natural(&self) -> bool {
+        self.least.as_ref().and_then(Index::as_int).is_some_and(|least| least >= 0)
+    }
+
     fn just(value: Index) -> Bounds {
         Bounds { least: Some(value.clone()), most: Some(value) }
     }

@@ -101,16 +101,39 @@ fn complete(known: &dyn Known, facts: &mut Vec<Index>, choices: &mut Vec<Vec<For
             about(known, &atom, facts, choices);
         }
     }
+    lengths(facts);
     for _ in 0..2 {
         products(facts);
     }
 }
 
+/// `bit_length` grows with its operand.
+fn lengths(facts: &mut Vec<Index>) {
+    let of = |atom: Atom| match atom {
+        Atom::BitLength(value) => Some(*value),
+        _ => None,
+    };
+    let operands: Vec<Index> = atoms(facts).into_iter().filter_map(of).collect();
+    let mut grown = Vec::new();
+    for (at, a) in operands.iter().enumerate() {
+        for (_, b) in operands.iter().enumerate().filter(|(other, _)| *other != at) {
+            if not_negative(&b.sub(a), facts) && not_negative(a, facts) {
+                grown.push(b.bit_length().sub(&a.bit_length()));
+            }
+        }
+    }
+    facts.extend(grown);
+}
+
 fn atoms(facts: &[Index]) -> BTreeSet<Atom> {
     let mut found = BTreeSet::new();
     for fact in facts {
-        for (monomial, _) in fact.terms() {
-            found.extend(monomial.iter().cloned());
+        for atom in fact.terms().flat_map(|(monomial, _)| monomial) {
+            // What a length is of is compared with what others are of.
+            if let Atom::BitLength(value) = atom {
+                found.extend(atoms(std::slice::from_ref(value)));
+            }
+            found.insert(atom.clone());
         }
     }
     found

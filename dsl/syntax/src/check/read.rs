@@ -11,7 +11,7 @@ use crate::errors::{Loc, Problem};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::Op;
-use sawmill_ir::index::{Index, TensorId};
+use sawmill_ir::index::{Atom, Index, TensorId};
 
 /// What stands before the last bracket.
 #[derive(Clone, Debug)]
@@ -166,7 +166,8 @@ impl Elab<'_> {
             Some(Binding::Dim(dim)) => Value::weak(loc, Index::dim(dim)),
             Some(Binding::Given(number, dtype)) => {
                 let term = self.term(Op::ClosureParam(number), Vec::new(), dtype);
-                Value::of(loc, Ty::Of(dtype), term)
+                let index = dtype.is_int().then(|| Index::atom(Atom::Param(number)));
+                Value { index, ..Value::of(loc, Ty::Of(dtype), term) }
             }
             Some(Binding::Poison) => Value::poison(loc),
             Some(Binding::Open) => {
@@ -344,6 +345,7 @@ impl Elab<'_> {
         }
         match value.index {
             Some(index) => Some(index),
+            None if self.in_closure => Some(self.bound_position(&value, expr)),
             None => self.hoisted(expr),
         }
     }

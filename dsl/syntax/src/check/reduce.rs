@@ -52,18 +52,30 @@ impl Elab<'_> {
         };
         let (mark, facts) = (self.scope.mark(), self.facts.len());
         let bound: Vec<Option<Bound>> = indices.iter().map(|index| self.bind_index(index, None, &[body])).collect();
+        let positions = self.positions.len();
         let value = self.value(body);
         self.scope.leave(mark);
         self.facts.truncate(facts);
-        match bound.into_iter().collect::<Option<Vec<Bound>>>() {
-            Some(bound) if !value.is_poison() => self.reduced(reduce, op, &bound, &value, loc),
+        let reduced = match bound.into_iter().collect::<Option<Vec<Bound>>>() {
+            Some(bound) if !value.is_poison() => self.reduced(reduce, op, &bound, (&value, positions), loc),
             _ => Value::poison(loc),
-        }
+        };
+        self.positions_forgotten(positions);
+        reduced
     }
 
-    fn reduced(&mut self, reduce: ReduceOp, op: &Name, bound: &[Bound], value: &Value, loc: Loc) -> Value {
+    /// The reduction of `value`, in which positions have been computed since a mark.
+    fn reduced(
+        &mut self,
+        reduce: ReduceOp,
+        op: &Name,
+        bound: &[Bound],
+        (value, positions): (&Value, usize),
+        loc: Loc,
+    ) -> Value {
         let axes: Vec<AxisId> = bound.iter().map(|b| b.axis).collect();
         let Some((term, dtype)) = self.reducible(reduce, op, value) else { return Value::poison(loc) };
+        let term = self.positions_bound(positions, term);
         let positional = matches!(reduce, ReduceOp::ArgMax | ReduceOp::ArgMin);
         let result = if positional { DType::I64 } else { dtype };
         if positional && axes.len() != 1 {

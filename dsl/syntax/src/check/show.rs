@@ -26,7 +26,9 @@ pub(crate) fn index_within(function: &Function, params: &Around, value: &Index) 
         };
         text.push_str(sign);
         let size = coefficient.unsigned_abs();
-        let factors: Vec<String> = monomial.iter().map(|a| atom(function, params, a)).collect();
+        // A quotient is a factor in parentheses: `P * (t / N)` is not `P * t / N`.
+        let alone = monomial.len() == 1 && size == 1 && sign != "-";
+        let factors: Vec<String> = monomial.iter().map(|a| factor(atom(function, params, a), a, alone)).collect();
         if factors.is_empty() || size != 1 {
             text.push_str(&size.to_string());
             if !factors.is_empty() {
@@ -36,6 +38,10 @@ pub(crate) fn index_within(function: &Function, params: &Around, value: &Index) 
         text.push_str(&factors.join(" * "));
     }
     if text.is_empty() { "0".into() } else { text }
+}
+
+fn factor(text: String, value: &Atom, alone: bool) -> String {
+    if matches!(value, Atom::Div(..) | Atom::Rem(..)) && !alone { format!("({text})") } else { text }
 }
 
 fn grouped(function: &Function, params: &Around, value: &Index) -> String {

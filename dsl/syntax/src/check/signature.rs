@@ -272,7 +272,13 @@ impl Elab<'_> {
         if !self.is_free(&output.name) {
             return None;
         }
-        self.scope.add(&output.name, Role::Output, Binding::Open);
+        let declared = self.declared_output(output);
+        let binding = if declared.is_some() { Binding::Open } else { Binding::Poison };
+        self.scope.add(&output.name, Role::Output, binding);
+        declared
+    }
+
+    fn declared_output(&mut self, output: &Field) -> Option<Output> {
         let Type::Tensor { element, axes, promise } = &output.ty else {
             self.errors.report(output.name.loc(), Problem::OutputSort { name: output.name.text.clone() });
             return None;

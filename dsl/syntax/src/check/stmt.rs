@@ -234,18 +234,21 @@ impl Elab<'_> {
         };
         // No name of a tensor or record can be this one.
         let prefix = format!("{}'{}", name.text, self.function.tensors.len());
+        let mut complete = true;
         for output in &callee.outputs {
             let output = Name { text: output.name.clone(), span: name.span };
             let kind = ExprKind::Member(Box::new(value.clone()), output.clone());
             let member = Expr { loc: value.loc, kind };
-            let Some((indices, member)) = self.opened(&output, Vec::new(), false, &member) else { continue };
+            let opened = self.opened(&output, Vec::new(), false, &member);
             let text = format!("{}.{}", name.text, output.text);
-            if let Some(Binding::Tensor(id)) = self.elements(&text, &Target::Let(None), &indices, &member, &[]) {
-                self.fields.insert(format!("{prefix}.{}", output.text), id);
+            let binding = opened.and_then(|(indices, e)| self.elements(&text, &Target::Let(None), &indices, &e, &[]));
+            match binding {
+                Some(Binding::Tensor(id)) => drop(self.fields.insert(format!("{prefix}.{}", output.text), id)),
+                _ => complete = false,
             }
         }
         let record = Record { prefix, ty: callee.heading.name.clone(), at: Vec::new(), len: None };
-        self.scope.add(name, Role::Let, Binding::Record(record));
+        self.scope.add(name, Role::Let, if complete { Binding::Record(record) } else { Binding::Poison });
         true
     }
 
@@ -370,11 +373,6 @@ impl Elab<'_> {
 
     /// Computes an integer that is no polynomial into a tensor over the indices it depends on, and reads that.
     pub(crate) fn hoisted(&mut self, expr: &Expr) -> Option<Index> {
-        if self.in_closure {
-            let what = "a computed subscript inside of a closure".to_string();
-            self.errors.report(expr.loc, Problem::NotBuilt { what });
-            return None;
-        }
         let mut free: Vec<(String, Span, AxisId, Index)> = Vec::new();
         for (name, span, at) in self.indices_in(expr) {
             let axes = at.axes();

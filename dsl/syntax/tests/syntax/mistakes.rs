@@ -136,6 +136,9 @@ fn equations_of_sizes_prove_reads() {
         "fn f<H, W>(x: f32[H * W]) -> y: f32[H, W] { y[h, w] = x[h * W + w]; }",
         "fn f<H, NH, W, const P>(x: f32[H]) -> y: f32[NH * W, P] where H == NH * P { y[t, u] = x[t / W * P + u]; }",
         "fn f<W, NH, NW, const P>(x: f32[W]) -> y: f32[NH * NW, P] where W == NW * P { y[t, u] = x[t % NW * P + u]; }",
+        "fn f<T, L>(x: f32[L]) -> y: f32[T, T] where L >= bit_length(T - 1) + 1 { y[i, j] = x[bit_length(i ^ j)]; }",
+        "fn f<S, T, L>(x: f32[L]) -> y: f32[S, T] where L >= bit_length(T - 1) + 1, S <= T { y[i, j] = x[bit_length(i | j)]; }",
+        "fn f<N>(x: f32[65], t: i32[N] in 0..9) -> y: f32[N] { y[i] = x[popcount(t[i])] + x[t[i] & 63]; }",
         "fn f<H, C, const K>(x: f32[H, C]) -> y: f32[H / K, K * C] { y[i, c] = x[i * K + c / C, c % C]; }",
     ];
     for program in proved {
@@ -152,7 +155,7 @@ fn equations_of_sizes_prove_reads() {
         ),
         (
             "fn f<H, NH, W, const P>(x: f32[H]) -> y: f32[NH * W + 1, P] where H == NH * P { y[t, u] = x[t / W * P + u]; }",
-            "x[t / W * P + u]: this read of `x` can leave its range: cannot show `H >= P * t / W + u + 1`",
+            "x[t / W * P + u]: this read of `x` can leave its range: cannot show `H >= P * (t / W) + u + 1`",
         ),
     ]);
 }
@@ -230,8 +233,12 @@ fn outputs_and_carries() {
         ),
         ("fn f<L>(x: f32) -> y: f32[L] { for l in 0..L carry a = x { a = a * l; let s[l] = a; } y[l] = s[l]; }", ""),
         (
-            "fn f<L>(x: f32) -> y: f32[L] { for l in rev 0..L carry a = x { a = a * l; let s[l] = a; } y[l] = 1.0; }",
-            "l: collecting over `l`, which does not count up from 0, is not supported yet",
+            "fn f<L>(x: f32) -> y: f32[L] { for l in rev 0..L carry a = x { a = a * l; let s[l] = a; } y[l] = s[l]; }",
+            "",
+        ),
+        (
+            "fn f<L>(x: f32) -> y: f32[L] { for l in 1..L carry a = x { a = a * l; let s[l] = a; } y[l] = 1.0; }",
+            "l: expected the whole axis, found 1..",
         ),
         (
             "fn f<L>(x: f32) -> y: f32 where L >= 2 { for l in 0..L carry a = x { a = a * l; let s[l] = a; a = a + (s[l - 1] or 0.0); } y = a; }",

@@ -1,15 +1,16 @@
 //! What this machine can do at best: measured, not looked up.
 //!
-//! In: a number of threads. Out: [`MachineFigures`], stored for `generate`'s summary.
+//! In: a device, a number of threads. Out: [`MachineFigures`], stored for `generate`'s summary.
 //! These loops measure the machine; no model's operator runs here. The best of several runs counts: a limit is what the
 //! machine does when nothing else runs.
 
 use std::{hint::black_box, num::NonZeroUsize, path::Path, thread};
 
-use sawmill::MultiplyAdds;
+use sawmill::Device;
 
 use crate::{
     bench::timing::seconds,
+    engine::failure,
     error::Failure,
     machine::{self, MachineFigures},
 };
@@ -21,17 +22,23 @@ const TURNS: u32 = 2_000_000;
 /// Repetitions.
 const TIMES: usize = 7;
 
-/// Measures with all of `threads` at once.
+/// Measures with all of `threads` at once, by code of the device's engine.
 ///
 /// # Errors
 /// An environment error if there is no code for this processor.
-pub fn measure(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
+pub fn measure(device: &Device, threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
     let mut buffers: Vec<Vec<u64>> = (0..threads.get()).map(|_| vec![1; BUFFER / size_of::<u64>()]).collect();
     let bytes = (BUFFER * threads.get()) as f64;
     let streaming_read = bytes / best(&mut buffers, |buffer| stream(buffer));
     drop(buffers);
-    let loops = (0..threads.get()).map(|_| MultiplyAdds::host()).collect::<Result<Vec<_>, _>>();
-    let mut loops = loops.map_err(Failure::environment)?;
+    let mut loops = Vec::new();
+    for _ in 0..threads.get() {
+        loops.extend(device.multiply_adds().map_err(failure)?);
+    }
+    if loops.is_empty() {
+        // An engine that generates no code has no limit of its own: the default engine's is shown.
+        return measure(&Device::cpu_with(threads.get(), None).map_err(failure)?, threads);
+    }
     let operations = (loops[0].run(1) * u64::from(TURNS)) as f64 * threads.get() as f64;
     let seconds = best(&mut loops, |chains| {
         black_box(chains.run(TURNS));
@@ -43,8 +50,8 @@ pub fn measure(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
 ///
 /// # Errors
 /// An environment error if they cannot be measured or stored.
-pub fn measure_and_store(threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
-    let figures = measure(threads)?;
+pub fn measure_and_store(device: &Device, threads: NonZeroUsize) -> Result<MachineFigures, Failure> {
+    let figures = measure(device, threads)?;
     let Some(path) = machine::figures_path() else { return Ok(figures) };
     store(&path, &figures).map_err(|error| {
         Failure::environment(format!("cannot store the machine's figures in {}: {error}", path.display()))

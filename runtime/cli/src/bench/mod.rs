@@ -3,6 +3,7 @@
 //! In: a suite's name. Out: a table on stdout, and the same rows as JSON.
 
 pub mod attention;
+pub mod contraction;
 pub mod limits;
 pub mod llm;
 pub mod rows;
@@ -59,6 +60,7 @@ pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
     match args.suite {
         Suite::Llm => llm::run(&bench, args.model.as_deref(), &mut show)?,
         Suite::Attention => attention::run(&bench, &mut show)?,
+        Suite::Contraction => contraction::run(&bench, &mut show)?,
     }
     if let Some(path) = &args.json {
         let failed =
@@ -94,7 +96,7 @@ impl Bench {
         if let Some(known) = self.limits.get() {
             return Ok(*known);
         }
-        let measured = limits::measure_and_store(self.threads)?;
+        let measured = limits::measure_and_store(&self.device, self.threads)?;
         say(format_args!(
             "this machine with {} threads: streaming read {:.1} GB/s, 128-bit multiply-adds {:.0} GFLOP/s",
             self.threads,

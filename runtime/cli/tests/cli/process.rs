@@ -188,3 +188,25 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{summary}");
     assert!(summary.contains("generated 1 tokens"), "{summary}");
 }
+
+/// A level below the processor's can be asked for, one that is none or above it cannot.
+#[cfg(feature = "llvm")]
+#[test]
+fn llvm_generates_for_a_lower_level_if_asked() {
+    let home = tempfile::tempdir().expect("a directory");
+    let explain = |level: &str| {
+        let mut command = sawmill(home.path());
+        command.args(["explain", "rms_norm", "--engine", "llvm"]).env("SAWMILL_CPU_LEVEL", level);
+        command
+    };
+    let output = explain("x86-64-v3").output().expect("it starts");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("define void @kernel(") && text.contains("\"target-cpu\"=\"x86-64-v3\""),
+        "no LLVM IR: {text}"
+    );
+    assert!(text.contains("%ymm") && !text.contains("%zmm"), "not the registers of AVX2: {text}");
+    let message = fails(&mut explain("x86-64-v9"), 3);
+    assert!(message.contains("x86-64-v9") && message.contains("x86-64-v3 or x86-64-v4"), "{message}");
+}

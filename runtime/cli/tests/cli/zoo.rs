@@ -61,7 +61,7 @@ fn write_fixture(directory: &Path) {
 }
 
 #[test]
-fn a_fixture_passes_on_both_engines_and_a_wrong_one_exits_with_one() {
+fn a_fixture_passes_on_every_engine_and_a_wrong_one_exits_with_one() {
     let directory = tempfile::tempdir().expect("a directory");
     write_fixture(directory.path());
     let check = |engine: &str| -> Output {
@@ -69,7 +69,10 @@ fn a_fixture_passes_on_both_engines_and_a_wrong_one_exits_with_one() {
         command.args(["check", "--engine", engine, "--fixtures"]).arg(directory.path()).env("SAWMILL_CACHE_DIR", "");
         command.output().expect("it starts")
     };
-    for engine in ["interpreter", "cranelift"] {
+    let engines = ["interpreter", "cranelift"];
+    #[cfg(feature = "llvm")]
+    let engines = [engines.as_slice(), &["llvm"]].concat();
+    for engine in engines {
         let output = check(engine);
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         assert!(text.ends_with("1 passed, 0 failed, 0 without a function\n"), "{engine}: {text}");
@@ -86,10 +89,22 @@ fn a_fixture_passes_on_both_engines_and_a_wrong_one_exits_with_one() {
 /// A round of each kind of values for every function, models with caches and lists of layers among them.
 #[test]
 fn every_function_agrees_with_the_interpreter() {
-    let device = Device::cpu_with(2, None).expect("threads start");
+    every_function_agrees_on(&Device::cpu_with(2, None).expect("threads start"));
+}
+
+#[cfg(feature = "llvm")]
+#[test]
+fn every_function_agrees_with_the_interpreter_on_llvm_at_every_level() {
+    let detected = sawmill::Level::detected().expect("a processor with AVX2");
+    for level in sawmill::Level::ALL.into_iter().filter(|level| *level <= detected) {
+        every_function_agrees_on(&Device::llvm_at(level, 2, None).expect("threads start"));
+    }
+}
+
+fn every_function_agrees_on(device: &Device) {
     let (mut failed, mut lines) = (0, Vec::new());
     for function in functions() {
-        failed += run(function, &device, 1, &mut |line| lines.push(line.to_owned())).expect("sizes are found");
+        failed += run(function, device, 1, &mut |line| lines.push(line.to_owned())).expect("sizes are found");
     }
     assert!(lines.len() >= 5 * 30, "{} rounds", lines.len());
     lines.retain(|line| !line.starts_with("passed"));

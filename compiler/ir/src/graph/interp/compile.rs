@@ -262,7 +262,7 @@ impl Compiler<'_> {
             Op::Fold { axes, components } => self.fold(axes, components, id, context),
             Op::Proj(component) => self.projection(*component as usize, id, context),
             Op::New(at) | Op::Old(at) => self.state(*at as usize, matches!(term.op, Op::New(_)), dtype),
-            Op::Call { .. } | Op::Apply(_) | Op::ClosureParam(_) | Op::RoundParam(_) => {
+            Op::Call { .. } | Op::Apply(_) | Op::ClosureParam(_) | Op::Bind(_) | Op::RoundParam(_) => {
                 Err(format!("`{}` in a linked function", term.op.text()))
             }
         }

@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
             self.eval(&data.extent).ok_or_else(|| InterpError::new(&data.name, "the loop's extent has no value"))?;
         self.loops.push(axis);
         for step in 0..count {
-            self.position[axis.index()] = step;
+            self.position[axis.index()] = if steps.rev { count - 1 - step } else { step };
             self.body(&steps.body)?;
             let next: Vec<Option<Arc<Value>>> =
                 steps.carries.iter().map(|c| self.tensors[c.next.index()].clone()).collect();

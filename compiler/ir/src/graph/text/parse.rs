@@ -350,14 +350,18 @@ impl Parser {
         self.expect("|")?;
         let params = self.list("|", Self::name)?;
         let around = self.positions.clone();
-        let outer = around.iter().filter(|(_, atom)| matches!(atom, Atom::Param(_))).count();
-        let outer = u32::try_from(outer).or_else(|_| self.fail("too many parameters of closures"))?;
+        let outer = self.params_around()?;
         self.positions.extend((outer..).zip(&params).map(|(at, name)| (name.clone(), Atom::Param(at))));
         self.scopes.push(Scope { closure: types, ..Scope::default() });
         let body = self.term();
         self.scopes.pop();
         self.positions = around;
         Ok(Closure { params, outer, body: body? })
+    }
+    /// How many parameters the closures around this place have.
+    fn params_around(&self) -> Result<u32> {
+        let count = self.positions.iter().filter(|(_, atom)| matches!(atom, Atom::Param(_))).count();
+        u32::try_from(count).or_else(|_| self.fail("too many parameters of closures"))
     }
 
     /// `name in extent`, or, where `known` allows it, the name of an axis in scope.

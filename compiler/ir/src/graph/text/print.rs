@@ -232,7 +232,8 @@ impl<'a> Printer<'a> {
         } else {
             (format!(" carry {}", carries.join(", ")), format!(" final {};", finals.join(", ")))
         };
-        *text += &format!("{indent}for {binder}{head} {{\n");
+        let rev = if steps.rev { " rev" } else { "" };
+        *text += &format!("{indent}for {binder}{rev}{head} {{\n");
         for stmt in &steps.body {
             self.stmt(stmt, depth + 1, text);
         }
@@ -332,10 +333,22 @@ impl<'a> Printer<'a> {
                 format!("apply {name}({})", self.terms(args))
             }
             Op::ClosureParam(at) => self.param(*at),
+            Op::Bind(_) => self.bound(args),
             Op::Fold { axes, components } => self.fold(axes, components, args),
             Op::Proj(at) => format!("proj[{at}]({})", self.terms(args)),
             Op::New(at) | Op::Old(at) => format!("{}[{at}]", term.op.text()),
         }
+    }
+    /// A position bound in the body of a closure, numbered after the parameters around.
+    fn bound(&mut self, args: &[TermId]) -> String {
+        let [value, body] = args else { return format!("bind({})", self.terms(args)) };
+        let value = self.term(*value);
+        let name = self.positions.take("at");
+        self.params.push(vec![name.clone()]);
+        let text = format!("bind[{name}]({value}, {})", self.term(*body));
+        self.params.pop();
+        self.positions.free(&name);
+        text
     }
     fn call(&mut self, term: &Term) -> String {
         let Op::Call { function, output, subs, args, dims } = &term.op else { return String::new() };

@@ -66,6 +66,11 @@ fn term_facts(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, term: 
     let function = verifier.function;
     if matches!(term.op, Op::Fold { .. }) {
         fold(verifier, all, id, term, &mut facts);
+    } else if let (Op::Bind(number), [value, body]) = (&term.op, term.args.as_slice()) {
+        let mut body = all[body.index()].clone();
+        body.params.retain(|(at, _)| at != number);
+        facts.include(&all[value.index()]);
+        facts.include(&body);
     } else {
         term.args.iter().for_each(|a| facts.include(&all[a.index()]));
     }
@@ -151,7 +156,7 @@ fn op_rules(verifier: &mut Verifier<'_>, all: &[TermFacts], id: TermId, term: &T
         }
         Op::Running { axis, .. } => drop(facts.axes.insert(*axis)),
         Op::Call { .. } => call(verifier, all, id, term, facts),
-        Op::Apply(_) => linked_has_none(verifier, id, "closures"),
+        Op::Apply(_) | Op::Bind(_) => linked_has_none(verifier, id, "closures"),
         Op::RoundParam(_) => linked_has_none(verifier, id, "type parameters"),
         Op::ClosureParam(at) => {
             linked_has_none(verifier, id, "closures");

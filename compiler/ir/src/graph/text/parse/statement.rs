@@ -72,6 +72,7 @@ impl Parser {
     fn steps(&mut self) -> Result<Loop> {
         let scope = self.positions.len();
         let index = self.binder(false)?;
+        let rev = self.eat_word("rev");
         let mut carries = Vec::new();
         if self.eat_word("carry") {
             carries.push(self.carry()?);
@@ -94,7 +95,7 @@ impl Parser {
         if !carries.is_empty() {
             self.expect(";")?;
         }
-        Ok(Loop { index, carries, body })
+        Ok(Loop { index, rev, carries, body })
     }
     /// `name: elem = init`. Until its end is read, the carry ends as it begins.
     fn carry(&mut self) -> Result<Carry> {

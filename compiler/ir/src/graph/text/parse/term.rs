@@ -129,6 +129,7 @@ impl Parser {
             ("running", _, _) => self.running(),
             ("call", _, _) => self.call(),
             ("apply", _, _) => self.apply(),
+            ("bind", _, _) => self.bind(),
             ("fold", _, _) => self.fold(),
             ("proj", _, _) => {
                 let component = self.bracketed(Self::unsigned)?;
@@ -194,6 +195,20 @@ impl Parser {
             return self.fail_at(at, format!("no closure `{name}` is a parameter"));
         };
         Ok((Op::Apply(closure), self.args()?))
+    }
+    fn bind(&mut self) -> Result<(Op, Vec<TermId>)> {
+        let name = self.bracketed(Self::name)?;
+        self.expect("(")?;
+        let value = self.term()?;
+        self.expect(",")?;
+        let number = self.params_around()?;
+        let scope = self.positions.len();
+        self.positions.push((name, Atom::Param(number)));
+        let body = self.term();
+        self.positions.truncate(scope);
+        let body = body?;
+        self.expect(")")?;
+        Ok((Op::Bind(number), vec![value, body]))
     }
     fn call(&mut self) -> Result<(Op, Vec<TermId>)> {
         let function = self.name()?;

@@ -1,9 +1,9 @@
-//! Rates of lowered kernels on one core, to read: `cargo test -p sawmill-cranelift --test all speed -- --ignored --nocapture`.
+//! Rates of lowered kernels on one core, to read: `cargo test --workspace --test all speed -- --ignored --nocapture`.
 
 use crate::lowering::{packed_rows, product, scores, softmax_sum};
+use crate::subject::Subject;
+use crate::subjects::subjects;
 use crate::tiles::{Image, Lay, arrays};
-use sawmill_cranelift::{Compiler, JitCode};
-use sawmill_ir::target::Target;
 use sawmill_ir::tile::Kernel;
 use sawmill_ir::tile::builder::Built;
 use sawmill_simd::lower::lower;
@@ -17,18 +17,28 @@ fn on_cpu() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
+/// Shows what a number of operations of a kernel takes on each subject.
+fn report(kernel: &Kernel, dims: &[i64], show: &dyn Fn(f64) -> String) {
+    for subject in &subjects() {
+        let seconds = best(subject, kernel, dims);
+        println!("{}: {}", subject.name(), show(seconds));
+    }
+}
+
 /// The best of several runs in seconds.
-fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
-    let lowered = lower(kernel, &Target::cpu128(1, true)).unwrap_or_else(|e| panic!("{e}"));
+fn best(subject: &Subject, kernel: &Kernel, dims: &[i64]) -> f64 {
+    let lowered = lower(kernel, &subject.target).unwrap_or_else(|e| panic!("{e}"));
     for remark in &lowered.remarks {
         println!("  {remark}");
     }
-    let compiler = Compiler::host().expect("this processor");
     if std::env::var_os("SAWMILL_SHOW_ASSEMBLY").is_some() {
-        println!("{}\n{}", lowered.function, compiler.assembly_text(&lowered.function).expect("assembles"));
+        println!("{}", lowered.function);
+        for (title, text) in subject.generator.texts(&lowered.function).expect("compiles") {
+            println!("{title}:\n{text}");
+        }
     }
     let start = Instant::now();
-    let code = JitCode::new(&compiler.compile(&lowered.function).expect("compiles")).expect("memory for code");
+    let code = subject.compile(&lowered.function);
     println!(
         "  compiled in {:.1} ms, scratch {} KiB",
         start.elapsed().as_secs_f64() * 1e3,
@@ -54,11 +64,10 @@ fn best(kernel: &Kernel, dims: &[i64]) -> f64 {
 fn speed_of_products() -> Built<()> {
     for (bm, bn, bk) in [(64, 64, 64), (48, 64, 128), (64, 128, 64), (64, 64, 256), (32, 32, 32)] {
         for transposed in [false, true] {
-            let seconds = best(&product(bm, bn, bk, transposed)?, &[512, 512, 512]);
-            println!(
-                "product {bm}x{bn}x{bk} transposed {transposed}: {:.1} GFLOP/s",
-                2.0 * 512_f64.powi(3) / seconds / 1e9
-            );
+            report(&product(bm, bn, bk, transposed)?, &[512, 512, 512], &|seconds| {
+                let rate = 2.0 * 512_f64.powi(3) / seconds / 1e9;
+                format!("product {bm}x{bn}x{bk} transposed {transposed}: {rate:.1} GFLOP/s")
+            });
         }
     }
     Ok(())
@@ -70,14 +79,12 @@ fn speed_of_scores() -> Built<()> {
     for (bi, bj, d, e) in
         [(64, 64, 64, 64), (64, 64, 8, 8), (64, 64, 64, 8), (64, 64, 8, 64), (32, 64, 64, 64), (96, 48, 64, 64)]
     {
-        let seconds = best(&scores(bi, bj, d, e)?, &[2048, 2048]);
         let pairs = 2048.0 * 2049.0 / 2.0;
         let flops = 2.0 * f64::from(d + e) * pairs;
-        let cycles = seconds * 4.3e9 / pairs;
-        println!(
-            "scores {bi}x{bj}, {d} to {e}: {:.1} GFLOP/s, {cycles:.2} cycles a pair at 4.3 GHz",
-            flops / seconds / 1e9
-        );
+        report(&scores(bi, bj, d, e)?, &[2048, 2048], &|seconds| {
+            let (rate, cycles) = (flops / seconds / 1e9, seconds * 4.3e9 / pairs);
+            format!("scores {bi}x{bj}, {d} to {e}: {rate:.1} GFLOP/s, {cycles:.2} cycles a pair at 4.3 GHz")
+        });
     }
     Ok(())
 }
@@ -87,8 +94,9 @@ fn speed_of_scores() -> Built<()> {
 fn speed_of_packed_rows() -> Built<()> {
     for (bn, bb) in [(1, 18), (8, 18), (16, 18), (16, 6), (8, 48), (32, 8)] {
         let (rows, blocks) = (576, 48);
-        let seconds = best(&packed_rows(bn, bb)?, &[rows, blocks]);
-        println!("packed {bn}x{bb}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9);
+        report(&packed_rows(bn, bb)?, &[rows, blocks], &|seconds| {
+            format!("packed {bn}x{bb}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9)
+        });
     }
     Ok(())
 }
@@ -98,8 +106,9 @@ fn speed_of_packed_rows() -> Built<()> {
 fn speed_of_softmax_sums() {
     for kernel in &softmax_sum().kernels {
         let queries: i64 = if kernel.name.contains("few") { 1 } else { 2048 };
-        let seconds = best(kernel, &[1, 8, 2, queries, 2048, 64]);
         let pairs = if queries == 1 { 2048.0 } else { 2048.0 * 2049.0 / 2.0 };
-        println!("{}: {:.1} GFLOP/s", kernel.name, 8.0 * 4.0 * 64.0 * pairs / seconds / 1e9);
+        report(kernel, &[1, 8, 2, queries, 2048, 64], &|seconds| {
+            format!("{}: {:.1} GFLOP/s", kernel.name, 8.0 * 4.0 * 64.0 * pairs / seconds / 1e9)
+        });
     }
 }
