@@ -35,7 +35,7 @@ mod function;
 
 mod disk;
 
-pub use arg::{Arg, Determines, FieldDef, Record, Source, Value, kind};
+pub use arg::{Arg, Determines, FieldDef, List, Record, Source, Value, kind};
 pub use cache::{Cache, CacheDef, CacheField, CacheType};
 pub use call::Call;
 pub use closure::{Capture, Closure, IntoClosure};
