@@ -1061,6 +1061,47 @@ def loops():
         },
         2e-6,
     )
+    layers, experts, width = 2, 3, 2
+    x, norm = noise(41, [width]), noise(42, [layers, width])
+    up, mixes = noise(43, [layers, experts, width, width], 0.5), noise(44, [layers, 2, width])
+    extra, row, state = noise(45, [layers, 2, 3, width]), range(width), list(x)
+    for layer in range(layers):
+        for at in range(layer * experts, (layer + 1) * experts):
+            state = [
+                state[d] + math.tanh(math.fsum(up[(at * width + d) * width + c] * state[c] for c in row)) for d in row
+            ]
+        first, second = (mixes[(2 * layer + at) * width :][:width] for at in range(2))
+        state = [
+            state[d] * norm[layer * width + d] + first[d] - second[width - 1 - d]
+            + extra[((2 * layer + 1) * 3 + 2) * width + d]
+            for d in row
+        ]
+    case(
+        "loop/lists in lists, and lists of tensors",
+        "pub struct Expert<D, type W: float> { up: W[D, D] }\n"
+        "pub struct Layer<D, E, type W: float> { norm: f32[D], experts: [Expert<D, W>; E], mixes: [f32[D]; 2] }\n"
+        "pub struct Model<D, E, L, type W: float> { layers: [Layer<D, E, W>; L] }\n"
+        "pub fn expert<D, type W: float>(x: f32[D], w: Expert<D, W>) -> y: f32[D] {\n"
+        "    y[d] = x[d] + tanh(sum[c](w.up[d, c] * x[c]));\n}\n"
+        "pub fn mixed<D>(m: [f32[D]; 2]) -> y: f32[D] { let last = m[1]; y[d] = m[0][d] - last[D - 1 - d]; }\n"
+        "pub fn layer<D, E, type W: float>(x: f32[D], w: Layer<D, E, W>) -> y: f32[D] {\n"
+        "    for e in 0..E carry v = x { v = expert(v, w.experts[e]); }\n"
+        "    y[d] = v[d] * w.norm[d] + mixed(w.mixes)[d];\n}\n"
+        "pub fn f<D, E, L, type W: float>(x: f32[D], w: Model<D, E, L, W>, extra: [[f32[3, D]; 2]; L]) -> y: f32[D] {\n"
+        "    for l in 0..L carry v = x { let a = layer(v, w.layers[l]); v[d] = a[d] + extra[l][1][2, d]; }\n"
+        "    y[d] = v[d];\n}",
+        {"D": width, "E": experts, "L": layers},
+        {
+            "x": tensor("f32", [width], x),
+            "w.layers.norm": tensor("f32", [layers, width], norm),
+            "w.layers.experts.up": tensor("f32", [layers, experts, width, width], up),
+            "w.layers.mixes": tensor("f32", [layers, 2, width], mixes),
+            "extra": tensor("f32", [layers, 2, 3, width], extra),
+        },
+        {"y": tensor("f32", [width], state)},
+        1e-5,
+        {"W": "f32"},
+    )
     case(
         "loop/a mapped call that collects",
         "pub fn g<N, L>(x: f32[N], w: f32[L]) -> y: f32[L, N] {\n"

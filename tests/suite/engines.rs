@@ -200,15 +200,16 @@ impl Dense {
     }
 
     /// The entries of a list, of which the first dimension is the number.
-    fn entries(&self) -> Vec<Self> {
-        let shape = self.shape[1..].to_vec();
+    fn entries(&self, rank: usize) -> Vec<Self> {
+        let (lengths, shape) = self.shape.split_at(self.shape.len() - rank);
         let size: usize = shape.iter().product();
         let range = |entry: usize| entry * size..(entry + 1) * size;
         let data = |entry: usize| match &self.data {
             Elements::Floats(data) => Elements::Floats(data[range(entry)].to_vec()),
             Elements::Ints(data) => Elements::Ints(data[range(entry)].to_vec()),
         };
-        (0..self.shape[0]).map(|entry| Self { dtype: self.dtype, shape: shape.clone(), data: data(entry) }).collect()
+        let entry = |at: usize| Self { dtype: self.dtype, shape: shape.to_vec(), data: data(at) };
+        (0..lengths.iter().product()).map(entry).collect()
     }
 
     /// The list of `entries`, of which there is at least one.
@@ -251,8 +252,10 @@ impl Dense {
     /// What a buffer is given: one tensor or the entries of a list, with the room that the buffer has.
     fn for_buffer(&self, kind: &BufferKind, shape: &[usize]) -> Vec<Self> {
         match kind {
-            BufferKind::Input { list: true } => self.entries(),
-            BufferKind::InOut { list: true } => self.entries().iter().map(|entry| entry.with_room(shape)).collect(),
+            BufferKind::Input { list: true } => self.entries(shape.len()),
+            BufferKind::InOut { list: true } => {
+                self.entries(shape.len()).iter().map(|entry| entry.with_room(shape)).collect()
+            }
             BufferKind::InOut { list: false } => vec![self.with_room(shape)],
             _ => vec![self.clone()],
         }

@@ -36,6 +36,24 @@ arch! {
         y[k] = x[at[k]] as i32;
     }
 
+    /// Vectors that are added one after the other, and scales.
+    pub struct Group<D> { scale: f32[D], shifts: [f32[D]; 2] }
+
+    /// A stack of groups.
+    pub struct Stack<D, L, M> { groups: [[Group<D>; M]; L] }
+
+    /// Every group of a stack in turn, then every vector of a list of lists.
+    pub fn through<D, L, M>(x: f32[D], stack: Stack<D, L, M>, extra: [[f32[D]; M]; L]) -> y: f32[D] {
+        for l in 0..L carry v = x {
+            for m in 0..M carry u = v {
+                u[d] = u[d] * stack.groups[l][m].scale[d] + stack.groups[l][m].shifts[0][d] - stack.groups[l][m].shifts[1][d]
+                    + extra[l][m][d];
+            }
+            v[d] = u[d];
+        }
+        y[d] = v[d];
+    }
+
     /// The sum of the last `W` elements of each row, and how many elements a row has above 4.
     pub fn ends<M, N, const W>(x: u8[M, N]) -> (tail: i64[M], above: i64[M]) where N >= W {
         tail[m] = sum[w in 0..W](x[m, N - W + w] as i64);
@@ -236,6 +254,37 @@ fn arguments_live_on_one_device() {
     assert!(matches!(error, Error::Requirement { .. }), "{error}");
     let found = product(&here(), &matrix(&numbers(4), [2, 2])).expect("host memory goes anywhere");
     assert_eq!(found.as_dyn().device(), Some(&first));
+}
+
+#[test]
+fn lists_in_lists_are_bound_entry_by_entry() {
+    let vector = |start: usize| -> (Vec<f32>, Tensor) {
+        let values = numbers(start + 3)[start..].to_vec();
+        let tensor = Typed::<f32, 1>::from_slice(&values, [3]).expect("three values");
+        (values, tensor.into_dyn())
+    };
+    let group = |at: usize| Group { scale: vector(at).1, shifts: vec![vector(at + 5).1, vector(at + 7).1] };
+    let (layers, members) = (3, 2);
+    let number = |l: usize, m: usize| 11 * (l * members + m);
+    let stack = || Stack { groups: (0..layers).map(|l| (0..members).map(|m| group(number(l, m))).collect()).collect() };
+    let extra = |l: usize| -> Vec<Tensor> { (0..members).map(|m| vector(number(l, m) + 2).1).collect() };
+    let extras: Vec<Vec<Tensor>> = (0..layers).map(extra).collect();
+    let mut expected = numbers(3);
+    for at in (0..layers).flat_map(|l| (0..members).map(move |m| number(l, m))) {
+        let [scale, first, second, more] = [at, at + 5, at + 7, at + 2].map(|start| vector(start).0);
+        expected = (0..3).map(|d| expected[d] * scale[d] + first[d] - second[d] + more[d]).collect();
+    }
+    let x = Typed::<f32, 1>::from_slice(&numbers(3), [3]).expect("three values");
+    for device in engines() {
+        let found = through::with(&device).call(&x, &stack(), &extras).expect("a stack");
+        assert_eq!(found.to_vec(), expected, "{device:?}");
+        let mut ragged = stack();
+        ragged.groups[1].pop();
+        let error = through::with(&device).call(&x, &ragged, &extras).expect_err("a group is missing");
+        assert!(matches!(error, Error::Argument { .. } | Error::Requirement { .. }), "{error}");
+        let error = through::with(&device).call(&x, &stack(), &extras[..2]).expect_err("a list is missing");
+        assert!(matches!(error, Error::Argument { .. } | Error::Requirement { .. }), "{error}");
+    }
 }
 
 #[test]

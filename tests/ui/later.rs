@@ -111,4 +111,11 @@ const _: () = {
     }
 };
 
+const _: () = {
+    sawmill::arch! {
+        cache Kv<C> { k: f32[T, C] } grow T;
+        fn f<C, L>(kv: [[Kv<C>; 2]; L], x: f32[C]) -> y: f32[C] { y[c] = x[c]; }
+    }
+};
+
 fn main() {}

@@ -211,8 +211,8 @@ pub struct Input {
     pub default: Option<TermId>,
     /// Integer values are promised to lie in `0` <= lo `..` hi.
     pub promise: Option<(Index, Index)>,
-    /// The first dimension counts separate buffers (`[Layer; L]`).
-    pub list: bool,
+    /// How many leading dimensions count separate buffers: one for `[Layer; L]`, more for lists in lists.
+    pub lists: u32,
     /// The dimension along which the argument grows: it is a cache, updated in place by an append. Its size is the length
     /// before the call.
     pub grows: Option<u32>,

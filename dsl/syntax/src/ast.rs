@@ -199,6 +199,18 @@ pub enum Type {
     },
 }
 
+impl Type {
+    /// The type of the innermost entries of a list, and the lengths of the lists around them, outermost first.
+    pub fn innermost(&self) -> (&Type, Vec<&Expr>) {
+        let (mut ty, mut lengths) = (self, Vec::new());
+        while let Type::List { item, len, .. } = ty {
+            lengths.push(len);
+            ty = item;
+        }
+        (ty, lengths)
+    }
+}
+
 /// `in lo..hi`, perhaps `ascending`.
 #[derive(Clone, Debug)]
 pub struct Promise {

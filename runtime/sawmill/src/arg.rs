@@ -67,8 +67,8 @@ pub mod kind {
 pub enum Value<'a> {
     /// A tensor.
     Tensor(View<'a>),
-    /// A list of tensors.
-    List(Vec<View<'a>>),
+    /// A list of tensors, or lists of them in a list.
+    List(List<'a>),
     /// A field of a cache, by name.
     Cache(&'a mut Cache),
     /// A list of caches.
@@ -79,6 +79,14 @@ pub enum Value<'a> {
     Float(f64),
     /// A truth value.
     Bool(bool),
+}
+
+/// A list of tensors; of lists in lists, the tensors of the innermost ones, in order.
+pub struct List<'a> {
+    /// How many entries each level has, outermost first.
+    pub lengths: Vec<usize>,
+    /// The tensors.
+    pub items: Vec<View<'a>>,
 }
 
 /// An argument for a parameter of kind `K` and rank `RANK`.

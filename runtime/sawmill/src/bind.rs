@@ -105,13 +105,18 @@ impl<'f> Binder<'f> {
     fn argument(&mut self, id: TensorId, tensor: &'f Tensor, input: &'f Input, value: &Value<'_>) -> Result<(), Error> {
         let sizes = &tensor.shape;
         match value {
-            Value::Tensor(view) if !input.list && input.grows.is_none() => self.tensor(tensor, sizes, view),
-            Value::List(views) if input.list => {
-                self.size(tensor, 0, &sizes[0], views.len())?;
-                views.iter().try_for_each(|view| self.tensor(tensor, &sizes[1..], view))
+            Value::Tensor(view) if input.lists == 0 && input.grows.is_none() => self.tensor(tensor, sizes, view),
+            Value::List(list) if input.lists as usize == list.lengths.len() => {
+                for (dimension, length) in list.lengths.iter().enumerate() {
+                    self.size(tensor, dimension, &sizes[dimension], *length)?;
+                }
+                if list.lengths.iter().product::<usize>() != list.items.len() {
+                    return Err(self.error(tensor, "is a list of lists of different lengths"));
+                }
+                list.items.iter().try_for_each(|view| self.tensor(tensor, &sizes[list.lengths.len()..], view))
             }
-            Value::Cache(cache) if !input.list && input.grows.is_some() => self.cache(tensor, sizes, input, cache),
-            Value::Caches(caches) if input.list && input.grows.is_some() => {
+            Value::Cache(cache) if input.lists == 0 && input.grows.is_some() => self.cache(tensor, sizes, input, cache),
+            Value::Caches(caches) if input.lists == 1 && input.grows.is_some() => {
                 self.size(tensor, 0, &sizes[0], caches.len())?;
                 caches.iter().try_for_each(|cache| self.cache(tensor, &sizes[1..], input, cache))
             }
@@ -147,7 +152,7 @@ impl<'f> Binder<'f> {
         let known = cache.fields.iter().find(|(name, _)| *name == field);
         let store: &Store = &known.ok_or_else(|| self.error(tensor, "the cache given has no such field"))?.1;
         self.elem(tensor, store.layout.elem)?;
-        let dimension = input.grows.map(|d| d as usize - usize::from(input.list));
+        let dimension = input.grows.map(|d| (d - input.lists) as usize);
         if dimension != Some(store.grows) {
             return Err(self.error(tensor, format!("grows along dimension {}", dimension.unwrap_or(0))));
         }
@@ -256,10 +261,10 @@ fn int_fits(dtype: DType, value: i64) -> bool {
 }
 
 fn kind_of(_: TensorId, tensor: &Tensor, input: &Input) -> String {
-    let rank = tensor.shape.len() - usize::from(input.list);
+    let rank = tensor.shape.len() - input.lists as usize;
     let what = if input.grows.is_some() { "cache" } else { "tensor" };
     let one = if rank == 0 { "a scalar".to_owned() } else { format!("a {what} of rank {rank}") };
-    if input.list { format!("a list, each element {one}") } else { one }
+    (0..input.lists).fold(one, |each, _| format!("a list, each element {each}"))
 }
 
 fn agree_on_device(
@@ -270,7 +275,7 @@ fn agree_on_device(
 ) -> Result<(), Error> {
     let views: &[View<'_>] = match value {
         Value::Tensor(view) => std::slice::from_ref(view),
-        Value::List(views) => views,
+        Value::List(list) => &list.items,
         _ => &[],
     };
     for view in views {
@@ -301,7 +306,7 @@ fn check_promises(function: &Function, values: &[(String, Value<'_>)], dims: &[i
         let Some(value) = value_of(values, &tensor.name) else { continue };
         let views: &[View<'_>] = match value {
             Value::Tensor(view) => std::slice::from_ref(view),
-            Value::List(views) => views,
+            Value::List(list) => &list.items,
             Value::Int(value) if !range.contains(value) => {
                 return Err(broken_promise(function, tensor, *value, &range));
             }

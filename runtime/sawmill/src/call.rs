@@ -3,7 +3,7 @@
 //! Arguments are bound by name; fields of structs by dotted name (`w.q`), where the entries of a list (`w.layers.0.q`, ..) are one
 //! list under the name without the number.
 
-use crate::arg::{Arg, Record, Value};
+use crate::arg::{Arg, List, Record, Value};
 use crate::cache::CacheType;
 use crate::closure::{Closure, IntoClosure};
 use crate::function::{Function, Options};
@@ -69,21 +69,33 @@ impl<'a> Call<'a> {
     pub fn caches<C: CacheType>(&mut self, name: &str, caches: &'a mut [C]) {
         self.value(name, Value::Caches(caches.iter_mut().map(CacheType::cache_mut).collect()));
     }
+    /// Binds a tensor of a list: `w.3`, or `w.3.0` in a list of lists.
+    pub fn entry(&mut self, path: &str, tensor: &'a Tensor) {
+        self.field(path, tensor);
+    }
     fn field(&mut self, path: &str, tensor: &'a Tensor) {
-        let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        let list = path.split('.').any(is_number);
-        let name = path.split('.').filter(|part| !is_number(part)).collect::<Vec<_>>().join(".");
+        let entries: Vec<usize> = path.split('.').filter_map(|part| part.parse().ok()).collect();
+        let is_name = |part: &&str| part.parse::<usize>().is_err();
+        let name = path.split('.').filter(is_name).collect::<Vec<_>>().join(".");
         let view: View<'a> = tensor.view();
-        if !list {
+        if entries.is_empty() {
             return self.value(&name, Value::Tensor(view));
         }
         let known = self.values.iter_mut().find_map(|(n, value)| match value {
-            Value::List(items) if *n == name => Some(items),
+            Value::List(list) if *n == name => Some(list),
             _ => None,
         });
         match known {
-            Some(items) => items.push(view),
-            None => self.value(&name, Value::List(vec![view])),
+            Some(list) => {
+                list.items.push(view);
+                for (length, at) in list.lengths.iter_mut().zip(&entries) {
+                    *length = (*length).max(at + 1);
+                }
+            }
+            None => {
+                let lengths = entries.iter().map(|at| at + 1).collect();
+                self.value(&name, Value::List(List { lengths, items: vec![view] }));
+            }
         }
     }
     /// Checks, compiles if needed, runs; the outputs in order of the signature.

@@ -39,7 +39,7 @@ mod disk;
 
 #[cfg(feature = "ptx")]
 pub use ahead::{BuildTarget, Built, BuiltKernel};
-pub use arg::{Arg, Determines, FieldDef, Record, Source, Value, kind};
+pub use arg::{Arg, Determines, FieldDef, List, Record, Source, Value, kind};
 pub use cache::{Cache, CacheDef, CacheField, CacheType};
 pub use call::Call;
 pub use closure::{Capture, Closure, IntoClosure};

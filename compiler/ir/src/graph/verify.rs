@@ -236,8 +236,8 @@ impl<'a> Verifier<'a> {
         let none = BTreeSet::new();
         tensor.shape.iter().for_each(|size| self.index(id, size, &none, true));
         let rank = tensor.shape.len();
-        self.require(!input.list || rank > 0, id, || "a list has a length".to_owned());
-        let first = u32::from(input.list);
+        let first = input.lists;
+        self.require(first as usize <= rank, id, || "a list has a length".to_owned());
         let grows = input.grows.is_none_or(|dim| dim >= first && (dim as usize) < rank);
         self.require(grows, id, || "it grows along a dimension that it does not have".to_owned());
         if let Some((low, high)) = &input.promise {
@@ -379,13 +379,13 @@ impl<'a> Verifier<'a> {
         at.iter().for_each(|sub| self.index(id, sub, &scope, true));
         self.require(self.readable.contains(base), id, || format!("it appends to {base}, which is not defined before"));
         let base = &function.tensors[*base];
-        let (list, grows) = match &base.kind {
-            TensorKind::Input(input) => (input.list, input.grows.map(|d| d - u32::from(input.list && d > 0))),
-            TensorKind::Append { dim, .. } => (false, Some(*dim)),
-            _ => (false, None),
+        let (lists, grows) = match &base.kind {
+            TensorKind::Input(input) => (input.lists, input.grows.map(|d| d.saturating_sub(input.lists))),
+            TensorKind::Append { dim, .. } => (0, Some(*dim)),
+            _ => (0, None),
         };
         self.require(grows == Some(*dim), id, || format!("`{}` does not grow along dimension {dim}", base.name));
-        self.require(at.len() == usize::from(list), id, || {
+        self.require(at.len() == lists as usize, id, || {
             "an element of a list is one index, a lone cache none".to_owned()
         });
         self.require(tensor.elem == base.elem, id, || "the element type is not the cache's".to_owned());

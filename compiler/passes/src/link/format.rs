@@ -27,7 +27,7 @@ impl<'m> Linker<'m> {
             let own = field.shape.iter().map(|size| at_row(size, row));
             let shape: Vec<Index> = outer.iter().cloned().chain(own).collect();
             let place = Field { of: name.to_owned(), format: format.name.clone(), offset, record, record_dim };
-            let input = Input { list: input.list, field: Some(place), ..Input::default() };
+            let input = Input { lists: input.lists, field: Some(place), ..Input::default() };
             match self.input(&format!("{name}.{}", field.name), field.elem.clone(), shape, input) {
                 Bound::Tensor { id, .. } => fields.push(id),
                 _ => return Err(self.error(format!("field `{name}.{}` is no plain argument", field.name))),

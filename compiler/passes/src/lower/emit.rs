@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Stored {
     /// The buffer.
     pub(super) buffer: BufferId,
-    /// Whether the tensor's first dimension chooses an element of a list.
-    pub(super) list: bool,
+    /// How many of the tensor's first dimensions choose an element of a list.
+    pub(super) lists: usize,
     /// The element of a list, for a tensor that is one element of it.
     pub(super) at: Option<Index>,
 }

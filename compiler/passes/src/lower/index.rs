@@ -1,6 +1,7 @@
 //! Index expressions as values: scalars, tiles, subscripts.
 
 use super::emit::{Emit, Stored};
+use super::plan::entry;
 use super::space::Symbol;
 use super::{Lowered, Stop};
 use sawmill_ir::dtype::DType;
@@ -96,7 +97,7 @@ impl Emit<'_> {
     pub(super) fn load(&mut self, tensor: TensorId, subs: &[Index], guarded: bool) -> Lowered<Value> {
         let (stored, subs) = self.stored(tensor, subs)?;
         let mem = self.memory_of(stored.buffer, stored.at, Access::In);
-        let shape = self.shape_of(tensor, stored.list);
+        let shape = self.shape_of(tensor, stored.lists);
         let mut places = Vec::new();
         for (sub, size) in subs.iter().zip(&shape) {
             places.push(self.subscript(sub, size, guarded)?);
@@ -111,30 +112,31 @@ impl Emit<'_> {
     }
 
     /// Sizes of a tensor's own dimensions, without a list's.
-    fn shape_of(&self, tensor: TensorId, list: bool) -> Vec<Index> {
-        self.program.function.tensors[tensor].shape[usize::from(list)..].to_vec()
+    fn shape_of(&self, tensor: TensorId, lists: usize) -> Vec<Index> {
+        self.program.function.tensors[tensor].shape[lists..].to_vec()
     }
 
-    /// Where a tensor is; a list's element is chosen by the first subscript.
+    /// Where a tensor is; a list's element is chosen by the first subscripts.
     fn stored(&mut self, tensor: TensorId, subs: &[Index]) -> Lowered<(Stored, Vec<Index>)> {
         let function = self.program.function;
         let named = || function.tensors[tensor].name.clone();
         let stored = self.program.stored.get(&tensor).cloned();
         let mut stored = stored.ok_or_else(|| Stop::Bug(format!("`{}` is read before it is stored", named())))?;
-        if !stored.list {
+        if stored.lists == 0 {
             stored.at = match &stored.at {
                 Some(at) => Some(self.symbolic(at)?),
                 None => None,
             };
             return Ok((stored, subs.to_vec()));
         }
-        let (at, rest) =
-            subs.split_first().ok_or_else(|| Stop::Bug(format!("`{}` is read without subscripts", named())))?;
-        if !is_size(at) {
+        let split = subs.split_at_checked(stored.lists);
+        let (at, rest) = split.ok_or_else(|| Stop::Bug(format!("`{}` is read without subscripts", named())))?;
+        let at = entry(at, &function.tensors[tensor].shape);
+        if !is_size(&at) {
             let what = format!("an element of the list `{}` chosen inside of a kernel", named());
             return Err(Stop::Unsupported(what));
         }
-        stored.at = Some(at.clone());
+        stored.at = Some(at);
         Ok((stored, rest.to_vec()))
     }
 

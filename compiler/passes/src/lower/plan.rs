@@ -73,16 +73,17 @@ impl<'a> Planner<'a> {
             let Param::Tensor(id) = param else { return Err(Stop::Bug("a closure in a linked function".to_owned())) };
             let tensor = &function.tensors[*id];
             let TensorKind::Input(input) = &tensor.kind else { continue };
-            let mut shape = tensor.shape[usize::from(input.list)..].to_vec();
+            let mut shape = tensor.shape[input.lists as usize..].to_vec();
+            let list = input.lists > 0;
             let kind = match grown.get(id) {
                 Some(after) => {
                     shape.clone_from(after);
-                    BufferKind::InOut { list: input.list }
+                    BufferKind::InOut { list }
                 }
-                None => BufferKind::Input { list: input.list },
+                None => BufferKind::Input { list },
             };
             let buffer = self.buffer(&tensor.name, storage(function, *id)?, shape, kind)?;
-            self.program.stored.insert(*id, Stored { buffer, list: input.list, at: None });
+            self.program.stored.insert(*id, Stored { buffer, lists: input.lists as usize, at: None });
         }
         Ok(())
     }
@@ -123,7 +124,7 @@ impl<'a> Planner<'a> {
         }
         let tensor = &self.program.function.tensors[id];
         let buffer = self.buffer(&tensor.name, storage(self.program.function, id)?, tensor.shape.clone(), kind)?;
-        self.program.stored.insert(id, Stored { buffer, list: false, at: None });
+        self.program.stored.insert(id, Stored { buffer, lists: 0, at: None });
         Ok(buffer)
     }
 
@@ -231,7 +232,7 @@ impl<'a> Planner<'a> {
                 let here = body.iter().any(|s| matches!(s, Stmt::Define(t) if *t == carry.init));
                 if defined && here && !self.outputs.contains(&carry.init) && self.uses(carry.init) == 1 {
                     let held = self.carry(carry)?;
-                    self.program.stored.insert(carry.init, Stored { buffer: held, list: false, at: None });
+                    self.program.stored.insert(carry.init, Stored { buffer: held, lists: 0, at: None });
                 }
             }
         }
@@ -261,7 +262,7 @@ impl<'a> Planner<'a> {
     fn carry(&mut self, carry: &Carry) -> Lowered<BufferId> {
         let kind = if self.outputs.contains(&carry.result) { BufferKind::Output } else { BufferKind::Temp };
         let held = self.own(carry.result, kind)?;
-        self.program.stored.insert(carry.inside, Stored { buffer: held, list: false, at: None });
+        self.program.stored.insert(carry.inside, Stored { buffer: held, lists: 0, at: None });
         Ok(held)
     }
 
@@ -295,9 +296,12 @@ impl<'a> Planner<'a> {
                 function.tensors[*base].name
             )));
         }
-        if stored.list {
-            let [at] = at.as_slice() else { return Err(Stop::Bug(format!("{id} appends to a whole list"))) };
-            stored = Stored { list: false, at: Some(at.clone()), ..stored };
+        if stored.lists > 0 {
+            if at.len() != stored.lists {
+                return Err(Stop::Bug(format!("{id} appends to a whole list")));
+            }
+            let entry = entry(at, &function.tensors[*base].shape);
+            stored = Stored { lists: 0, at: Some(entry), ..stored };
         }
         self.program.stored.insert(id, stored);
         Ok(())
@@ -343,7 +347,7 @@ impl<'a> Planner<'a> {
                     next.name
                 )));
             }
-            self.program.stored.insert(carry.next, Stored { buffer: other, list: false, at: None });
+            self.program.stored.insert(carry.next, Stored { buffer: other, lists: 0, at: None });
             swaps.push(Step::Swap(held, other));
         }
         self.carried(&inner.body)?;
@@ -370,7 +374,7 @@ impl<'a> Planner<'a> {
         let mut dims = BTreeMap::new();
         for (tensor, scalar) in read {
             let name = &self.program.function.tensors[tensor].name;
-            let stored = self.program.stored.get(&tensor).filter(|stored| scalar && !stored.list);
+            let stored = self.program.stored.get(&tensor).filter(|stored| scalar && stored.lists == 0);
             let Some(buffer) = stored.map(|stored| stored.buffer) else {
                 return Err(Stop::Unsupported(format!("a number of steps that is an element of `{name}`")));
             };
@@ -384,6 +388,11 @@ impl<'a> Planner<'a> {
             _ => None,
         }))
     }
+}
+
+/// The number of a list's entry among all of them: entries of lists in lists are counted in order.
+pub(super) fn entry(at: &[Index], lengths: &[Index]) -> Index {
+    at.iter().zip(lengths).fold(Index::int(0), |number, (at, length)| number.mul(length).add(at))
 }
 
 /// How many carries of loops in `body` start with a tensor.

@@ -1,7 +1,7 @@
 //! Which argument goes to which parameter, and what the callee's dims are. Reports nothing by itself, so that the search
 //! of ranges can ask the same questions.
 
-use super::call::at_dims;
+use super::call::{at_dims, dotted};
 use super::elab::Elab;
 use super::items::{Callable, ParameterKind};
 use super::read::Base;
@@ -197,12 +197,13 @@ impl Elab<'_> {
                     };
                     pairs.extend(wanted.iter().zip(found).map(pair));
                 }
-                ParameterKind::Record { ty, list, fields, .. } => {
+                ParameterKind::Record { ty, lists, fields, .. } => {
                     let record = match self.base_of(expr) {
-                        Some(Base::Record(record)) if record.ty == *ty && record.len.is_some() == *list => record,
+                        Some(Base::Record(record)) if record.ty == *ty && record.lens.len() == *lists => record,
                         _ => {
-                            let wanted =
-                                if *list { format!("a list `[{ty}<..>; ..]`") } else { format!("a `{ty}<..>`") };
+                            let one = if ty.is_empty() { "_[..]".to_string() } else { format!("{ty}<..>") };
+                            let whole = (0..*lists).fold(one, |entry, _| format!("[{entry}; ..]"));
+                            let wanted = if *lists > 0 { format!("a list `{whole}`") } else { format!("a `{whole}`") };
                             errors.report(expr.loc, Problem::ArgumentSort { name: param.name.clone(), wanted });
                             continue;
                         }
@@ -211,7 +212,7 @@ impl Elab<'_> {
                         let Some((given, at)) = self.field_slice(&record, suffix) else { continue };
                         let open = at.iter().zip(&self.function.tensors[given].shape).filter(|(at, _)| at.is_none());
                         for (wanted, (_, found)) in callee.heading.tensors[*id].shape.iter().zip(open) {
-                            let param = format!("{}.{suffix}", param.name);
+                            let param = dotted(&param.name, suffix);
                             pairs.push(Pair { wanted: wanted.clone(), found: found.clone(), param, loc: expr.loc });
                         }
                     }

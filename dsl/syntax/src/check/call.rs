@@ -315,7 +315,7 @@ impl Elab<'_> {
         }
         for (suffix, _) in fields {
             let (id, at) = self.field_slice(&record, suffix)?;
-            built.args.push((format!("{param}.{suffix}"), IrArg::Slice(id, at)));
+            built.args.push((dotted(param, suffix), IrArg::Slice(id, at)));
         }
         Some(())
     }
@@ -325,7 +325,7 @@ impl Elab<'_> {
         if let Some(id) = self.longer(record).and_then(|longer| longer.fields.get(suffix)) {
             return Some((*id, vec![None; self.function.tensors[*id].shape.len()]));
         }
-        let id = *self.fields.get(&format!("{}.{suffix}", record.prefix))?;
+        let id = *self.fields.get(&dotted(&record.prefix, suffix))?;
         let rank = self.function.tensors[id].shape.len();
         let mut at: Vec<Option<Index>> = record.at.iter().cloned().map(Some).collect();
         at.resize(rank, None);
@@ -372,6 +372,11 @@ impl Elab<'_> {
             }
         }
     }
+}
+
+/// The name of a tensor in what is called `prefix`; a tensor of a list has no name behind it.
+pub(crate) fn dotted(prefix: &str, suffix: &str) -> String {
+    if suffix.is_empty() { prefix.to_string() } else { format!("{prefix}.{suffix}") }
 }
 
 /// A size of the callee in terms of the caller.

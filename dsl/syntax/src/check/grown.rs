@@ -81,7 +81,7 @@ impl Elab<'_> {
         let known = self.grown.get(&record.prefix).map(Vec::as_slice).unwrap_or_default();
         let unknown = known.iter().any(|grown| open(grown) && !differ(&grown.at, &record.at));
         if unknown {
-            let what = if record.at.is_empty() && record.len.is_none() {
+            let what = if record.at.is_empty() && !record.is_list() {
                 format!("reading `{}` after what was appended to it", record.prefix)
             } else {
                 format!("reading `{}` after appending to what may be another of its entries", record.prefix)
@@ -130,7 +130,7 @@ impl Elab<'_> {
     }
 
     fn after_call(&mut self, call: &Pending) -> Option<Longer> {
-        let count = call.count.clone().filter(|_| call.record.len.is_none())?;
+        let count = call.count.clone().filter(|_| !call.record.is_list())?;
         let mut fields = BTreeMap::new();
         for suffix in &call.fields {
             let (base, dim) = self.slab(&call.record, suffix)?;

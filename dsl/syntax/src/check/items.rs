@@ -56,13 +56,13 @@ pub enum ParameterKind {
     Tensor(TensorId),
     /// A struct or cache: its tensors by the name behind the parameter's own.
     Record {
-        /// The struct's or cache's name.
+        /// The struct's or cache's name; empty for lists of tensors.
         ty: String,
-        /// It is a list.
-        list: bool,
+        /// How many lists are around one: 0 for one alone.
+        lists: usize,
         /// It is a cache.
         cache: bool,
-        /// The tensors, dotted names without the parameter's.
+        /// The tensors, dotted names without the parameter's; of lists of tensors the one without a name.
         fields: Vec<(String, TensorId)>,
     },
     /// A closure.

@@ -54,7 +54,7 @@ impl Elab<'_> {
                 return None;
             }
         };
-        if record.len.is_some() {
+        if record.is_list() {
             let wanted = format!("one cache: `{}[l][s in ..]`", record.prefix);
             self.errors.report(loc, Problem::ArgumentSort { name: "push".into(), wanted });
             return None;

@@ -43,14 +43,18 @@ impl Elab<'_> {
                 Some(Base::Tensor { id: *id, lead: Vec::new() })
             }
             ExprKind::Member(inner, name) => match self.base_of(inner)? {
-                Base::Record(record) if record.len.is_none() => self.member(&record, &name.text),
+                Base::Record(record) if !record.is_list() => self.member(&record, &name.text),
                 _ => None,
             },
             ExprKind::Read(inner, subs) => match (self.base_of(inner)?, subs.as_slice()) {
-                (Base::Record(mut record), [Subscript::At(at)]) if record.len.is_some() => {
+                (Base::Record(mut record), [Subscript::At(at)]) if record.is_list() => {
                     record.at.push(self.exact_of(at)?);
-                    record.len = None;
-                    Some(Base::Record(record))
+                    record.lens.remove(0);
+                    let tensor = self.fields.get(&record.prefix).filter(|_| !record.is_list());
+                    Some(match tensor {
+                        Some(id) => Base::Tensor { id: *id, lead: record.at },
+                        None => Base::Record(record),
+                    })
                 }
                 _ => None,
             },
@@ -67,26 +71,30 @@ impl Elab<'_> {
             return Some(Base::Tensor { id: *id, lead: Vec::new() });
         }
         let prefix = format!("{}.{name}", record.prefix);
-        if let Some(id) = self.fields.get(&prefix) {
+        let fields = &self.items.structs.get(&record.ty).map(|declared| &declared.fields);
+        let declared = fields.and_then(|fields| fields.iter().find(|field| field.name.text == name));
+        let (ty, lengths) = declared.map_or((None, 0), |field| {
+            let (ty, lengths) = field.ty.innermost();
+            (Some(ty), lengths.len())
+        });
+        if let (Some(id), 0) = (self.fields.get(&prefix), lengths) {
             return Some(Base::Tensor { id: *id, lead: record.at.clone() });
         }
-        let fields = &self.items.structs.get(&record.ty)?.fields;
-        let (ty, list) = match &fields.iter().find(|field| field.name.text == name)?.ty {
-            Type::Record { name, .. } => (name, false),
-            Type::List { item, .. } => match &**item {
-                Type::Record { name, .. } => (name, true),
-                _ => return None,
-            },
-            Type::Tensor { .. } => return None,
+        let ty = match ty? {
+            Type::Record { name, .. } => name.text.clone(),
+            Type::Tensor { .. } if lengths > 0 => String::new(),
+            Type::Tensor { .. } | Type::List { .. } => return None,
         };
-        let len = if list { Some(self.list_length(&prefix)?) } else { None };
-        Some(Base::Record(Record { prefix, ty: ty.text.clone(), at: record.at.clone(), len }))
+        let lens = self.lengths_of(&prefix, record.at.len())?.into_iter().take(lengths).collect();
+        Some(Base::Record(Record { prefix, ty, at: record.at.clone(), lens }))
     }
 
-    fn list_length(&self, prefix: &str) -> Option<Index> {
+    /// The sizes of the tensors at or in `prefix` behind the first `fixed` ones: those of lists come first.
+    fn lengths_of(&self, prefix: &str, fixed: usize) -> Option<Vec<Index>> {
         let inside = format!("{prefix}.");
-        let (_, id) = self.fields.range(inside.clone()..).next().filter(|(name, _)| name.starts_with(&inside))?;
-        self.function.tensors[*id].shape.first().cloned()
+        let among = || self.fields.range(inside.clone()..).next().filter(|(name, _)| name.starts_with(&inside));
+        let id = self.fields.get(prefix).or_else(|| among().map(|(_, id)| id))?;
+        Some(self.function.tensors[*id].shape.get(fixed..)?.to_vec())
     }
 
     /// The sizes of what stands before a bracket. Reports nothing.
@@ -107,8 +115,10 @@ impl Elab<'_> {
     /// The sizes of the axes that an expression leaves open: none for a number. Reports nothing.
     pub(crate) fn open_shape(&self, expr: &Expr) -> Option<Vec<Index>> {
         let ExprKind::Read(base, subs) = &expr.kind else { return self.base_shape(expr) };
-        if matches!(self.base_of(expr), Some(Base::Record(_))) {
-            return None;
+        match self.base_of(expr) {
+            Some(Base::Record(_)) => return None,
+            Some(Base::Tensor { .. }) => return self.base_shape(expr),
+            Some(Base::Length(_)) | None => {}
         }
         let shape = self.base_shape(base)?;
         if shape.len() != subs.len() {
@@ -136,7 +146,7 @@ impl Elab<'_> {
             Some(Base::Length(length)) => return Value::weak(expr.loc, length),
             Some(Base::Tensor { id, lead }) => return self.whole(expr, id, &lead),
             Some(Base::Record(record)) => {
-                let is = if record.len.is_some() { "a list" } else { "a struct" };
+                let is = if record.is_list() { "a list" } else { "a struct" };
                 return self.poison(expr.loc, not_a(&record.prefix, is, "a number", "read one of its fields"));
             }
             None => {}
@@ -226,9 +236,9 @@ impl Elab<'_> {
                 }
                 self.element_at(id, &lead, fixed, expr.loc)
             }
-            Some(Base::Record(record)) if record.len.is_some() => {
+            Some(Base::Record(record)) if record.is_list() => {
                 let help = "an entry of a list is chosen by one index: `w.layers[l]`";
-                self.poison(expr.loc, not_a(&record.prefix, "a list of structs", "a tensor", help))
+                self.poison(expr.loc, not_a(&record.prefix, "a list", "a tensor", help))
             }
             Some(Base::Record(record)) => {
                 self.poison(expr.loc, not_a(&record.prefix, "a struct", "a tensor", "read one of its fields"))
@@ -250,7 +260,7 @@ impl Elab<'_> {
                 self.poison(base.loc, not_a(&name.text, is, "a tensor", "only tensors have subscripts"))
             }
             ExprKind::Member(inner, name) => match self.base_of(inner) {
-                Some(Base::Record(record)) if record.len.is_some() => {
+                Some(Base::Record(record)) if record.is_list() => {
                     let help = format!("choose an entry first: `{}[l].{}`", record.prefix, name.text);
                     let of = format!("the list `{}`", record.prefix);
                     self.poison(name.loc(), Problem::NoMember { of, name: name.text.clone(), help })
@@ -303,7 +313,7 @@ impl Elab<'_> {
             }
             ExprKind::Read(inner, subs) => {
                 if let (Some(Base::Record(record)), [Subscript::At(at)]) = (self.base_of(inner), subs.as_slice())
-                    && let (Some(len), Some(at)) = (&record.len, self.exact_of(at))
+                    && let (Some(len), Some(at)) = (record.lens.first(), self.exact_of(at))
                 {
                     self.in_range(&record.prefix, &at, len, expr.loc);
                 }

@@ -31,17 +31,24 @@ pub(crate) enum Binding {
     Poison,
 }
 
-/// A struct, a cache, an entry of a list, or a whole list.
+/// A struct, a cache, a tensor of a list, an entry of a list, or a whole list.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     /// The dotted name before its fields.
     pub(crate) prefix: String,
-    /// The struct or cache it is.
+    /// The struct or cache it is; empty for tensors.
     pub(crate) ty: String,
-    /// Which entry of the list it is in.
+    /// Which entry of the lists it is in, outermost first.
     pub(crate) at: Vec<Index>,
-    /// It is a whole list of this length.
-    pub(crate) len: Option<Index>,
+    /// It is a whole list, of lists if there are several lengths, outermost first.
+    pub(crate) lens: Vec<Index>,
+}
+
+impl Record {
+    /// It is a list, no entry of one.
+    pub(crate) fn is_list(&self) -> bool {
+        !self.lens.is_empty()
+    }
 }
 
 /// Why a name is there, which decides what it may be shadowed by.

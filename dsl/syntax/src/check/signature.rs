@@ -107,20 +107,29 @@ impl Elab<'_> {
                 Some(ParameterKind::Tensor(id))
             }
             Type::Record { name: ty, args } => {
-                let record = Record { prefix: name.text.clone(), ty: ty.text.clone(), at: Vec::new(), len: None };
+                let record =
+                    Record { prefix: name.text.clone(), ty: ty.text.clone(), at: Vec::new(), lens: Vec::new() };
                 self.record_parameter(name, ty, args, record, Loc::at(name.span))
             }
-            Type::List { item, len, loc } => {
-                let Type::Record { name: ty, args } = &**item else {
-                    let what = "a list of anything but structs or caches".to_string();
-                    self.errors.report(*loc, Problem::NotBuilt { what });
-                    return None;
-                };
-                let len = self.size(len)?;
-                let record = Record { prefix: name.text.clone(), ty: ty.text.clone(), at: Vec::new(), len: Some(len) };
-                self.record_parameter(name, ty, args, record, *loc)
+            Type::List { loc, .. } => {
+                let (item, lengths) = ty.innermost();
+                let lens: Vec<Index> = lengths.into_iter().map(|len| self.size(len)).collect::<Option<_>>()?;
+                let record = |ty: &str| Record { prefix: name.text.clone(), ty: ty.into(), at: Vec::new(), lens };
+                match item {
+                    Type::Record { name: ty, args } => self.record_parameter(name, ty, args, record(&ty.text), *loc),
+                    item => self.tensors_parameter(name, item, record("")),
+                }
             }
         }
+    }
+
+    /// A list of tensors.
+    fn tensors_parameter(&mut self, name: &Name, item: &Type, record: Record) -> Option<ParameterKind> {
+        let id = self.listed(&name.text, item, None, &record.lens)?;
+        let lists = record.lens.len();
+        self.scope.add(name, Role::Argument, Binding::Record(record));
+        let fields = vec![(String::new(), id)];
+        Some(ParameterKind::Record { ty: String::new(), lists, cache: false, fields })
     }
 
     /// The range that the values of an argument are promised to lie in.
@@ -140,21 +149,25 @@ impl Elab<'_> {
         record: Record,
         loc: Loc,
     ) -> Option<ParameterKind> {
-        let (list, cache) = (record.len.is_some(), self.items.caches.contains_key(&ty.text));
+        let (lists, cache) = (record.lens.len(), self.items.caches.contains_key(&ty.text));
+        if cache && lists > 1 {
+            self.errors.report(loc, Problem::NotBuilt { what: "a list of lists of caches".into() });
+            return None;
+        }
         let mut fields = Vec::new();
-        self.record(&record.prefix, ty, args, record.len.as_ref(), loc, &mut fields)?;
+        self.record(&record.prefix, ty, args, &record.lens, loc, &mut fields)?;
         self.scope.add(name, Role::Argument, Binding::Record(record));
         let skip = name.text.len() + 1;
         let fields =
             fields.into_iter().map(|(dotted, id): (String, TensorId)| (dotted[skip..].to_string(), id)).collect();
-        Some(ParameterKind::Record { ty: ty.text.clone(), list, cache, fields })
+        Some(ParameterKind::Record { ty: ty.text.clone(), lists, cache, fields })
     }
 
     /// Checks a struct or cache by itself.
     pub(crate) fn declared_record(&mut self, name: &Name, dims: &[Dim]) {
         self.dims(dims);
         let args: Vec<Name> = dims.iter().map(|dim| dim.name.clone()).collect();
-        let _ = self.record("self", name, &args, None, name.loc(), &mut Vec::new());
+        let _ = self.record("self", name, &args, &[], name.loc(), &mut Vec::new());
     }
 
     /// Declares the tensors of a struct or cache.
@@ -163,7 +176,7 @@ impl Elab<'_> {
         prefix: &str,
         ty: &Name,
         args: &[Name],
-        len: Option<&Index>,
+        lens: &[Index],
         loc: Loc,
         found: &mut Vec<(String, TensorId)>,
     ) -> Option<()> {
@@ -198,7 +211,7 @@ impl Elab<'_> {
             self.scope.add(grow, Role::Dim, Binding::Dim(length));
         }
         for field in fields {
-            self.field(prefix, field, grow, len, loc, found);
+            self.field(prefix, field, grow, lens, loc, found);
         }
         self.scope.leave(mark);
         Some(())
@@ -224,39 +237,38 @@ impl Elab<'_> {
         prefix: &str,
         field: &Field,
         grow: Option<&Name>,
-        len: Option<&Index>,
+        lens: &[Index],
         loc: Loc,
         found: &mut Vec<(String, TensorId)>,
     ) {
         let dotted = format!("{prefix}.{}", field.name.text);
-        match &field.ty {
-            Type::Tensor { element, axes, promise } => {
-                let (Some(elem), Some(mut shape)) = (self.element(element), self.shape(axes)) else { return };
-                let promise = self.promised(promise.as_deref());
-                let is_grow =
-                    |axis: &Expr| matches!((&axis.kind, grow), (ExprKind::Name(n), Some(g)) if n.text == g.text);
-                let lead = u32::from(len.is_some());
-                let grows = axes.iter().position(is_grow).and_then(|at| u32::try_from(at).ok()).map(|at| at + lead);
-                if let Some(len) = len {
-                    shape.insert(0, len.clone());
-                }
-                let id =
-                    self.input(&dotted, elem, shape, Input { list: len.is_some(), grows, promise, ..Input::default() });
-                self.fields.insert(dotted.clone(), id);
-                found.push((dotted, id));
-            }
-            Type::Record { name, args } => {
-                let _ = self.record(&dotted, name, args, len, loc, found);
-            }
-            Type::List { item, len: count, loc } => match (&**item, len) {
-                (Type::Record { name, args }, None) => {
-                    if let Some(count) = self.size(count) {
-                        let _ = self.record(&dotted, name, args, Some(&count), *loc, found);
-                    }
-                }
-                _ => self.errors.report(*loc, Problem::NotBuilt { what: "a list in a list, or of tensors,".into() }),
-            },
+        let (item, lengths) = field.ty.innermost();
+        let mut around = lens.to_vec();
+        for length in lengths {
+            let Some(length) = self.size(length) else { return };
+            around.push(length);
         }
+        match item {
+            Type::Record { name, args } => {
+                let loc = if let Type::List { loc, .. } = &field.ty { *loc } else { loc };
+                let _ = self.record(&dotted, name, args, &around, loc, found);
+            }
+            item => found.extend(self.listed(&dotted, item, grow, &around).map(|id| (dotted, id))),
+        }
+    }
+
+    /// An argument that is a tensor in lists of these lengths.
+    fn listed(&mut self, name: &str, ty: &Type, grow: Option<&Name>, lens: &[Index]) -> Option<TensorId> {
+        let Type::Tensor { element, axes, promise } = ty else { return None };
+        let (elem, shape) = (self.element(element)?, self.shape(axes)?);
+        let promise = self.promised(promise.as_deref());
+        let is_grow = |axis: &Expr| matches!((&axis.kind, grow), (ExprKind::Name(n), Some(g)) if n.text == g.text);
+        let grows = axes.iter().position(is_grow).map(|at| at + lens.len()).and_then(|at| u32::try_from(at).ok());
+        let shape = lens.iter().cloned().chain(shape).collect();
+        let lists = u32::try_from(lens.len()).ok()?;
+        let id = self.input(name, elem, shape, Input { lists, grows, promise, ..Input::default() });
+        self.fields.insert(name.to_string(), id);
+        Some(id)
     }
 
     pub(crate) fn input(&mut self, name: &str, elem: Elem, shape: Vec<Index>, input: Input) -> TensorId {

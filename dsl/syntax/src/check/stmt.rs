@@ -247,7 +247,7 @@ impl Elab<'_> {
                 _ => complete = false,
             }
         }
-        let record = Record { prefix, ty: callee.heading.name.clone(), at: Vec::new(), len: None };
+        let record = Record { prefix, ty: callee.heading.name.clone(), at: Vec::new(), lens: Vec::new() };
         self.scope.add(name, Role::Let, if complete { Binding::Record(record) } else { Binding::Poison });
         true
     }

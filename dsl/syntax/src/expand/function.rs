@@ -1,5 +1,6 @@
 //! The Rust items of a function.
 
+use super::record::visited;
 use super::{Context, docs, docs_text, ident, visibility};
 use crate::ast::{DimKind, Field, Function, Item, Name, Param, ParamType, Signature, Type, TypeClass};
 use crate::print;
@@ -215,6 +216,16 @@ impl Context<'_> {
         required(signature)
             .map(|param| {
                 let (name, text) = (ident(&param.name), &param.name.text);
+                if let ParamType::Value(ty @ Type::List { item, .. }) = &param.ty
+                    && !matches!(**item, Type::Record { .. })
+                {
+                    let visits = visited(ty);
+                    return quote! {{
+                        let (path, value) = (::std::string::String::from(#text), #name);
+                        let visit = &mut |path: ::std::string::String, tensor| self.0.entry(&path, tensor);
+                        #visits
+                    }};
+                }
                 let method = self.method(param);
                 quote!(self.0.#method(#text, #name);)
             })
@@ -255,7 +266,10 @@ impl Context<'_> {
                     let path = self.path(name);
                     if self.is_cache(name) { quote!(&'a mut [#path]) } else { quote!(&'a [#path]) }
                 }
-                _ => quote!(&'a [::sawmill::Tensor]),
+                item => {
+                    let item = self.owned(item);
+                    quote!(&'a [#item])
+                }
             },
         }
     }

@@ -40,42 +40,48 @@ impl Context<'_> {
 
     fn field(&self, field: &Field) -> TokenStream {
         let (name, title) = (ident(&field.name), format!("`{}`", print::ty(&field.ty)));
-        let ty = match &field.ty {
+        let ty = self.owned(&field.ty);
+        quote!(#[doc = #title] pub #name: #ty)
+    }
+
+    /// The Rust type that holds a value.
+    pub(super) fn owned(&self, ty: &Type) -> TokenStream {
+        match ty {
             Type::Tensor { .. } => quote!(::sawmill::Tensor),
             Type::Record { name, .. } => self.path(name),
-            Type::List { item, .. } => match &**item {
-                Type::Record { name, .. } => {
-                    let path = self.path(name);
-                    quote!(::std::vec::Vec<#path>)
-                }
-                _ => quote!(::std::vec::Vec<::sawmill::Tensor>),
-            },
-        };
-        quote!(#[doc = #title] pub #name: #ty)
+            Type::List { item, .. } => {
+                let item = self.owned(item);
+                quote!(::std::vec::Vec<#item>)
+            }
+        }
     }
 
     fn build(&self, field: &Field) -> TokenStream {
         let (name, text) = (ident(&field.name), &field.name.text);
-        match &field.ty {
-            Type::Record { name: ty, .. } => {
-                let path = self.path(ty);
-                quote!(#name: <#path as ::sawmill::Record>::build(&::std::format!("{prefix}{}.", #text), source)?)
+        let value = self.built(&field.ty);
+        quote!(#name: { let path = ::std::format!("{prefix}{}", #text); #value })
+    }
+
+    /// The value at `path` of `source`.
+    fn built(&self, ty: &Type) -> TokenStream {
+        match ty {
+            Type::Tensor { .. } => quote!(source.tensor(&path)?),
+            Type::Record { name, .. } => {
+                let record = self.path(name);
+                quote!(<#record as ::sawmill::Record>::build(&::std::format!("{path}."), source)?)
             }
-            Type::List { item, .. } if matches!(**item, Type::Record { .. }) => {
-                let Type::Record { name: ty, .. } = &**item else { return TokenStream::new() };
-                let path = self.path(ty);
-                quote! {
-                    #name: {
-                        let count = source.count(&::std::format!("{prefix}{}", #text))?;
-                        let mut entries = ::std::vec::Vec::with_capacity(count);
-                        for number in 0..count {
-                            entries.push(<#path as ::sawmill::Record>::build(&::std::format!("{prefix}{}.{number}.", #text), source)?);
-                        }
-                        entries
+            Type::List { item, .. } => {
+                let entry = self.built(item);
+                quote! {{
+                    let count = source.count(&path)?;
+                    let mut entries = ::std::vec::Vec::with_capacity(count);
+                    for number in 0..count {
+                        let path = ::std::format!("{path}.{number}");
+                        entries.push(#entry);
                     }
-                }
+                    entries
+                }}
             }
-            _ => quote!(#name: source.tensor(&::std::format!("{prefix}{}", #text))?),
         }
     }
 
@@ -123,16 +129,27 @@ impl Context<'_> {
 
 fn visit(field: &Field) -> TokenStream {
     let (name, text) = (ident(&field.name), &field.name.text);
-    match &field.ty {
-        Type::Tensor { .. } => quote!(visit(::std::format!("{prefix}{}", #text), &self.#name);),
-        Type::Record { .. } => {
-            quote!(::sawmill::Record::visit(&self.#name, &::std::format!("{prefix}{}.", #text), visit);)
-        }
-        Type::List { .. } => quote! {
-            for (number, entry) in self.#name.iter().enumerate() {
-                ::sawmill::Record::visit(entry, &::std::format!("{prefix}{}.{number}.", #text), visit);
+    let visits = visited(&field.ty);
+    quote! {{
+        let (path, value) = (::std::format!("{prefix}{}", #text), &self.#name);
+        #visits
+    }}
+}
+
+/// Calls `visit` with every tensor of `value`, which is at `path`.
+pub(super) fn visited(ty: &Type) -> TokenStream {
+    match ty {
+        Type::Tensor { .. } => quote!(visit(path, value);),
+        Type::Record { .. } => quote!(::sawmill::Record::visit(value, &::std::format!("{path}."), visit);),
+        Type::List { item, .. } => {
+            let entries = visited(item);
+            quote! {
+                for (number, value) in value.iter().enumerate() {
+                    let path = ::std::format!("{path}.{number}");
+                    #entries
+                }
             }
-        },
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use sawmill::{
-    Cache, Call, Error, RuntimeElem, Tensor, Value,
+    Cache, Call, Error, List, RuntimeElem, Tensor, Value,
     ir::{
         dtype::DType,
         graph::{Function, Input, Param, TensorKind},
@@ -24,7 +24,7 @@ use super::{
 #[derive(Default)]
 pub struct Values {
     tensors: Vec<(String, Tensor)>,
-    lists: Vec<(String, Vec<Tensor>)>,
+    lists: Vec<(String, Vec<usize>, Vec<Tensor>)>,
     scalars: Vec<(String, Scalar)>,
     caches: Vec<(String, Caches)>,
 }
@@ -63,14 +63,14 @@ impl Values {
             let (name, dtype) = (tensor.name.clone(), dtype(function, &tensor.elem));
             if let Some(grows) = input.grows {
                 let (cache, field) = name.rsplit_once('.').unwrap_or((&name, &name));
-                let field =
-                    (field.to_owned(), elements(array, input, dtype)?, grows as usize - usize::from(input.list));
+                let field = (field.to_owned(), elements(array, input, dtype)?, (grows - input.lists) as usize);
                 match fields.iter_mut().find(|(known, ..)| known == cache) {
                     Some((_, _, known)) => known.push(field),
-                    None => fields.push((cache.to_owned(), input.list, vec![field])),
+                    None => fields.push((cache.to_owned(), input.lists > 0, vec![field])),
                 }
-            } else if input.list {
-                values.lists.push((name, elements(array, input, dtype)?));
+            } else if input.lists > 0 {
+                let lengths = array.shape[..input.lists as usize].to_vec();
+                values.lists.push((name, lengths, elements(array, input, dtype)?));
             } else if array.shape.is_empty() {
                 values.scalars.push((name, scalar(array, dtype)));
             } else {
@@ -91,8 +91,9 @@ impl Values {
         for (name, tensor) in &self.tensors {
             call.value(name, Value::Tensor(tensor.view()));
         }
-        for (name, tensors) in &self.lists {
-            call.value(name, Value::List(tensors.iter().map(Tensor::view).collect()));
+        for (name, lengths, tensors) in &self.lists {
+            let items = tensors.iter().map(Tensor::view).collect();
+            call.value(name, Value::List(List { lengths: lengths.clone(), items }));
         }
         for (name, scalar) in &self.scalars {
             let value = match *scalar {
@@ -146,10 +147,10 @@ impl Caches {
 
 /// The elements of a list, or the one tensor.
 fn elements(array: &Array, input: &Input, dtype: DType) -> Result<Vec<Tensor>, Error> {
-    if !input.list {
+    if input.lists == 0 {
         return Ok(vec![tensor_of(array, dtype)?]);
     }
-    let Some((count, shape)) = array.shape.split_first() else { return Ok(Vec::new()) };
+    let Some((lengths, shape)) = array.shape.split_at_checked(input.lists as usize) else { return Ok(Vec::new()) };
     let size: usize = shape.iter().product();
     let element = |at: usize| {
         let numbers = match &array.numbers {
@@ -158,7 +159,7 @@ fn elements(array: &Array, input: &Input, dtype: DType) -> Result<Vec<Tensor>, E
         };
         tensor_of(&Array { shape: shape.to_vec(), numbers }, dtype)
     };
-    (0..*count).map(element).collect()
+    (0..lengths.iter().product()).map(element).collect()
 }
 
 fn scalar(array: &Array, dtype: DType) -> Scalar {

@@ -80,7 +80,7 @@ impl<'r, 'a> Arguments<'r, 'a> {
         }
         match bind::value_of(self.values, name)? {
             Value::Tensor(view) => Some(std::slice::from_ref(view)),
-            Value::List(views) => Some(views),
+            Value::List(list) => Some(&list.items),
             _ => None,
         }
     }

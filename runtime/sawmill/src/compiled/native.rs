@@ -115,7 +115,7 @@ pub(crate) fn packed_fields(linked: &graph::Function) -> Vec<(String, Field)> {
     let field = |tensor: &graph::Tensor| {
         let TensorKind::Input(input) = &tensor.kind else { return None };
         let mut field = input.field.clone()?;
-        field.record_dim -= u32::from(input.list);
+        field.record_dim -= input.lists;
         Some((tensor.name.clone(), field))
     };
     linked.tensors.values().filter_map(field).collect()

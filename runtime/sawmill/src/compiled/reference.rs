@@ -12,6 +12,7 @@ use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::interp::{self, Appended, Inputs, Options, Value};
 use sawmill_ir::graph::{self, Elem, Input, TensorKind, text};
+use sawmill_ir::index::{Atom, Index};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,19 +67,19 @@ fn value(
 ) -> Result<Value, Error> {
     let bug = |message: &str| Error::bug(function, format!("input {}: {message}", tensor.name), "");
     let Elem::Type(dtype) = tensor.elem else { return Err(bug("is not linked")) };
+    let lists = input.lists as usize;
+    let size = |size: &Index| {
+        let value = size.eval(&mut |atom, _| match atom {
+            Atom::Dim(dim) => dims.get(&linked.dims.values().nth(dim.index())?.name).copied(),
+            _ => None,
+        });
+        value.and_then(|value| usize::try_from(value).ok())
+    };
+    let sizes = |shape: &[Index]| shape.iter().map(size).collect::<Option<Vec<usize>>>();
     let slots = match fields.iter().find(|(name, _)| *name == tensor.name) {
         None => arguments.slots(&tensor.name).ok_or_else(|| bug("is bound to nothing"))?,
         Some((_, field)) => {
-            let shape = tensor.shape[usize::from(input.list)..].iter().map(|size| {
-                let value = size.eval(&mut |atom, _| match atom {
-                    sawmill_ir::index::Atom::Dim(dim) => {
-                        dims.get(&linked.dims.values().nth(dim.index())?.name).copied()
-                    }
-                    _ => None,
-                });
-                value.and_then(|value| usize::try_from(value).ok())
-            });
-            let shape: Vec<usize> = shape.collect::<Option<_>>().ok_or_else(|| bug("has an unknown size"))?;
+            let shape = sizes(&tensor.shape[lists..]).ok_or_else(|| bug("has an unknown size"))?;
             let views = arguments.views(&field.of).ok_or_else(|| bug("is bound to nothing"))?;
             views
                 .iter()
@@ -101,12 +102,10 @@ fn value(
             bytes.extend(part);
         }
     }
-    let mut shape: Vec<usize> = match slots.first() {
-        Some(slot) => slot.shape.iter().map(|size| *size as usize).collect(),
-        None => vec![0; tensor.shape.len().saturating_sub(1)],
-    };
-    if input.list {
-        shape.insert(0, slots.len());
+    let mut shape = sizes(&tensor.shape[..lists]).ok_or_else(|| bug("is a list of unknown length"))?;
+    match slots.first() {
+        Some(slot) => shape.extend(slot.shape.iter().map(|size| *size as usize)),
+        None => shape.resize(tensor.shape.len(), 0),
     }
     Value::from_bytes(dtype, shape, &bytes).map_err(|message| bug(&message))
 }

@@ -305,7 +305,9 @@ impl Parser {
             self.expect("..")?;
             input.promise = Some((low, self.index()?));
         }
-        input.list = self.eat_word("list");
+        if self.eat_word("list") {
+            input.lists = if matches!(self.peek(), Tok::Int(_)) { self.unsigned()? } else { 1 };
+        }
         if self.eat_word("grows") {
             input.grows = Some(self.unsigned()?);
         }

@@ -145,8 +145,10 @@ impl<'a> Printer<'a> {
         if let Some((low, high)) = &input.promise {
             text += &format!(" in {}..{}", self.index(low), self.index(high));
         }
-        if input.list {
-            text += " list";
+        match input.lists {
+            0 => {}
+            1 => text += " list",
+            levels => text += &format!(" list {levels}"),
         }
         if let Some(dim) = input.grows {
             text += &format!(" grows {dim}");
