@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed={}", library.display());
     if !library.exists() {
         eprintln!("error: the feature `llvm` needs LLVM 22, which is missing: there is no {}", library.display());
-        eprintln!("help: on Debian, `apt-get install llvm-22-dev libpolly-22-dev`");
+        eprintln!("help: on Debian, `apt-get install llvm-22-dev`");
         eprintln!("help: if it is elsewhere, set {VARIABLE} to the folder that has `lib/lib{LIBRARY}.so`");
         eprintln!("help: without the feature, kernels are compiled by Cranelift, which needs nothing");
         return ExitCode::FAILURE;

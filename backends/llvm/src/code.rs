@@ -97,16 +97,20 @@ impl Compiler {
     /// What LLVM makes of a function, as a file in memory.
     fn written(&self, function: &Function, file: FileType) -> Result<Vec<u8>, CompileError> {
         let text = self.ir_text(function)?;
-        let failed = |what: String| bug(format!("LLVM: {what}"), function.to_string());
+        self.compiled(&text, file).map_err(|what| bug(format!("LLVM: {what}"), function.to_string()))
+    }
+
+    /// What LLVM makes of a module's text.
+    fn compiled(&self, text: &str, file: FileType) -> Result<Vec<u8>, String> {
         let context = Context::create();
         let buffer = MemoryBuffer::create_from_memory_range_copy(text.as_bytes(), "vector loops");
-        let module = context.create_module_from_ir(buffer).map_err(|error| failed(error.to_string()))?;
-        let machine = self.machine().map_err(failed)?;
+        let module = context.create_module_from_ir(buffer).map_err(|error| error.to_string())?;
+        let machine = self.machine()?;
         module.set_triple(&machine.get_triple());
         module.set_data_layout(&machine.get_target_data().get_data_layout());
-        module.verify().map_err(|error| failed(error.to_string()))?;
-        optimise(&module, &machine).map_err(failed)?;
-        let written = machine.write_to_memory_buffer(&module, file).map_err(|error| failed(error.to_string()))?;
+        module.verify().map_err(|error| error.to_string())?;
+        optimise(&module, &machine)?;
+        let written = machine.write_to_memory_buffer(&module, file).map_err(|error| error.to_string())?;
         Ok(written.as_slice().to_vec())
     }
 }
@@ -140,4 +144,41 @@ impl CodeGenerator for Compiler {
 
 fn bug(message: String, text: String) -> CompileError {
     CompileError::Bug { message, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Compiler;
+    use crate::emit::ENTRY;
+    use crate::level::Level;
+    use crate::link::link;
+    use inkwell::targets::FileType;
+
+    fn linked(module: &str) -> Result<Vec<u8>, String> {
+        let compiler = Compiler::at(Level::V3).expect("a processor with AVX2");
+        link(&compiler.compiled(module, FileType::Object)?, ENTRY)
+    }
+
+    #[test]
+    fn code_that_needs_what_is_elsewhere_is_refused() {
+        let alone = linked("define i64 @kernel(i64 %x) { %y = add i64 %x, 1\n ret i64 %y }");
+        assert!(alone.is_ok_and(|bytes| !bytes.is_empty()));
+        let calls = linked("declare void @elsewhere()\ndefine void @kernel() { call void @elsewhere()\n ret void }");
+        assert_eq!(calls, Err("the code refers to elsewhere".to_owned()));
+        let counts = "@count = global i64 7\ndefine void @kernel() { store i64 8, ptr @count\n ret void }";
+        assert!(linked(counts).is_err_and(|what| what.contains("variables")));
+        let second = linked("define void @other() { ret void }\ndefine void @kernel() { ret void }");
+        assert_eq!(second, Err("the function is not at the start of the text".to_owned()));
+        assert!(linked("define void @kernel( { }").is_err());
+    }
+
+    #[test]
+    fn constants_come_with_the_code() {
+        let ones = "define <8 x float> @kernel(<8 x float> %x) #0 { %y = fadd <8 x float> %x, \
+                    <float 1.0, float 2.0, float 3.0, float 4.0, float 5.0, float 6.0, float 7.0, float 8.0>\n \
+                    ret <8 x float> %y }\nattributes #0 = { \"target-cpu\"=\"x86-64-v3\" }";
+        let bytes = linked(ones).expect("links");
+        let eight = 8.0f32.to_le_bytes();
+        assert!(bytes.windows(4).any(|window| window == eight));
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct MachineFigures {
     /// Bytes per second of a streaming read with all cores.
     pub streaming_read: f64,
-    /// Floating-point operations per second of 128-bit f32 multiply-adds with all cores.
+    /// Floating-point operations per second of f32 multiply-adds by the engine that was measured last, with all cores.
     pub multiply_adds: f64,
 }
 

@@ -82,6 +82,12 @@ impl Device {
         let backend = sawmill_cranelift::Cranelift::baseline(cores).map_err(|e| Error::Environment(e.to_string()))?;
         Self::new(Engine::Cranelift, Some(Box::new(backend)), threads, None)
     }
+    /// The processor through LLVM, with a thread for each core and the user's cache folder.
+    #[cfg(feature = "llvm")]
+    pub fn llvm() -> Result<Self, Error> {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Self::llvm_with(threads, default_cache_dir())
+    }
     /// The processor through LLVM, with `threads` workers (at least 1) and a folder for compiled functions, or none. Code uses all
     /// that the processor offers, or less: the environment variable `SAWMILL_CPU_LEVEL` may name a lower level.
     #[cfg(feature = "llvm")]
@@ -119,7 +125,9 @@ impl Device {
     pub fn best() -> Result<Self, Error> {
         #[cfg(feature = "cranelift")]
         return Self::cpu();
-        #[cfg(not(feature = "cranelift"))]
+        #[cfg(all(feature = "llvm", not(feature = "cranelift")))]
+        return Self::llvm();
+        #[cfg(not(any(feature = "cranelift", feature = "llvm")))]
         Err(Error::Environment("no engine is compiled in: enable the feature `cranelift` of `sawmill`".into()))
     }
     /// A loop of multiply-adds that measures what the device's engine can do at best; `None` for the interpreter.
@@ -192,7 +200,7 @@ impl fmt::Debug for Device {
 
 /// The user's cache folder for compiled functions: `SAWMILL_CACHE_DIR`, else `XDG_CACHE_HOME`, else `~/.cache`. An empty
 /// `SAWMILL_CACHE_DIR` means none.
-#[cfg(any(feature = "cranelift", feature = "cuda"))]
+#[cfg(any(feature = "cranelift", feature = "cuda", feature = "llvm"))]
 fn default_cache_dir() -> Option<PathBuf> {
     let var = |name| std::env::var_os(name).map(PathBuf::from);
     if let Some(dir) = var("SAWMILL_CACHE_DIR") {

@@ -48,11 +48,11 @@ impl Emitter<'_> {
         let is_word = inst.args[0] == self.func.block(Function::ENTRY).params[0];
         let note = if is_word { ", !invariant.load !0" } else { "" };
         let value = self.line(&format!("load {}, ptr {pointer}, align 1{note}", spelled(stored(ty))));
-        self.from_stored(ty, value)
+        self.computed_form(ty, value)
     }
 
     /// A value as computed with, from its form in memory.
-    fn from_stored(&mut self, ty: Type, value: String) -> String {
+    fn computed_form(&mut self, ty: Type, value: String) -> String {
         if ty.elem != Elem::Bool {
             return value;
         }
@@ -61,7 +61,7 @@ impl Emitter<'_> {
     }
 
     /// A value in its form in memory.
-    fn to_stored(&mut self, value: Val) -> String {
+    fn stored_form(&mut self, value: Val) -> String {
         let (ty, text) = (self.ty(value), self.operand(value));
         if ty.elem == Elem::Bool { self.cast("zext", ty, &text, stored(ty)) } else { text }
     }
@@ -70,7 +70,7 @@ impl Emitter<'_> {
         let ty = stored(self.ty(inst.args[0]));
         match inst.op {
             Op::Store => {
-                let value = self.to_stored(inst.args[0]);
+                let value = self.stored_form(inst.args[0]);
                 let pointer = self.place(&inst.args[1..], &inst.imms);
                 self.effect(&format!("store {} {value}, ptr {pointer}, align 1", spelled(ty)));
             }
@@ -96,7 +96,7 @@ impl Emitter<'_> {
                 false => e.masked_load(held, &count, &pointer),
             })
         };
-        self.from_stored(ty, value)
+        self.computed_form(ty, value)
     }
 
     fn masked_load(&mut self, ty: Type, count: &str, pointer: &str) -> String {
@@ -109,7 +109,7 @@ impl Emitter<'_> {
     }
 
     fn store_part(&mut self, inst: &Inst, ty: Type) {
-        let value = self.to_stored(inst.args[0]);
+        let value = self.stored_form(inst.args[0]);
         let count = self.operand(inst.args[1]);
         let pointer = self.place(&inst.args[2..], &inst.imms);
         if self.has_masks(ty) {
@@ -189,11 +189,11 @@ impl Emitter<'_> {
         let value = self.line(&format!(
             "call {spelled} @llvm.masked.gather.{suffix}({pointers} align 1 {places}, {masks} {mask}, {spelled} zeroinitializer)"
         ));
-        self.from_stored(ty, value)
+        self.computed_form(ty, value)
     }
 
     fn scatter(&mut self, inst: &Inst, ty: Type) {
-        let value = self.to_stored(inst.args[0]);
+        let value = self.stored_form(inst.args[0]);
         let mask = self.mask_or_all(inst.args.get(3), ty);
         let places = self.places(&inst.args[1..3], &inst.imms);
         let (spelled, pointers, masks) = (spelled(ty), spelled_as("ptr", ty.lanes), spelled_as("i1", ty.lanes));

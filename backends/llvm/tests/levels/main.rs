@@ -28,4 +28,5 @@ mod subject;
 #[path = "../../../launch/tests/generator/tiles.rs"]
 mod tiles;
 
+mod quality;
 mod subjects;

@@ -98,7 +98,7 @@ impl Bench {
         }
         let measured = limits::measure_and_store(&self.device, self.threads)?;
         say(format_args!(
-            "this machine with {} threads: streaming read {:.1} GB/s, 128-bit multiply-adds {:.0} GFLOP/s",
+            "this machine with {} threads: streaming read {:.1} GB/s, multiply-adds {:.0} GFLOP/s",
             self.threads,
             measured.streaming_read / 1e9,
             measured.multiply_adds / 1e9,
