@@ -149,3 +149,8 @@ fn two_compilations_give_the_same_text() {
         assert_eq!(one, other);
     }
 }
+
+#[test]
+fn ptx_keeps_the_meaning() {
+    compare(Engine::Ptx, 1e-4, usize::MAX);
+}

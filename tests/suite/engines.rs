@@ -4,6 +4,8 @@
 //! An engine is a stage of the pipeline made runnable: the graph interpreter on the function as linked (the meaning of the
 //! language), on its normal form and on its plan; the tile interpreter on what the plan lowers to; machine code.
 
+pub(crate) mod ptx;
+
 use sawmill_cranelift::Cranelift;
 use sawmill_ir::backend::{Backend, Call, CompileError, RunError, Slot, Workers};
 use sawmill_ir::dtype::{DType, Kind};
@@ -60,6 +62,8 @@ pub(crate) enum Engine {
     /// Machine code by LLVM, at a level of this processor.
     #[cfg(feature = "llvm")]
     Llvm(Level),
+    /// PTX, interpreted.
+    Ptx,
 }
 
 impl Engine {
@@ -70,7 +74,7 @@ impl Engine {
             Self::Normal => 1,
             Self::Plan => 2,
             Self::Tiles => 3,
-            Self::Cranelift => 4,
+            Self::Cranelift | Self::Ptx => 4,
             #[cfg(feature = "llvm")]
             Self::Llvm(_) => 4,
         }
@@ -92,6 +96,7 @@ impl Engine {
                 let backend = Llvm::at(level, WORKERS).map_err(|error| failed("LLVM", error))?;
                 run_machine(&backend, &tiles(function)?, dims, inputs)
             }
+            Self::Ptx => ptx::run(&tiles_for(function, ptx::backend().target())?, dims, inputs),
         }
     }
 }
@@ -135,7 +140,13 @@ pub(crate) fn plan(function: &Function) -> Result<Function, String> {
 
 /// The tiles that the plan lowers to, verified.
 pub(crate) fn tiles(function: &Function) -> Result<Module, String> {
-    let module = lower(&plan(function)?, &target()).map_err(|error| failed("lower", error))?;
+    tiles_for(function, &target())
+}
+
+/// The same with the numbers of another machine.
+pub(crate) fn tiles_for(function: &Function, target: &Target) -> Result<Module, String> {
+    let plan = optimise(&normal(function)?, target).map_err(|error| failed("optimise", error))?;
+    let module = lower(&checked("the plan", plan)?, target).map_err(|error| failed("lower", error))?;
     match tile::verify::verify(&module) {
         Ok(()) => Ok(module),
         Err(errors) => Err(format!("the tiles do not verify: {errors:?}\n{}", tile::text::print(&module))),

@@ -160,3 +160,8 @@ fn llvm_at_every_level() {
         suite(Engine::Llvm(level));
     }
 }
+
+#[test]
+fn ptx() {
+    suite(Engine::Ptx);
+}

@@ -91,6 +91,8 @@ struct Lower<'k> {
     held: FxHashMap<Value, Vec<Held>>,
     known: FxHashMap<Value, bool>,
     homes: FxHashMap<Value, Home>,
+    /// Values that got a home in the innermost open region.
+    homes_inside: Vec<Value>,
     /// Expressions already computed, by region.
     seen: Vec<FxHashMap<Seen, Reg>>,
     refusal: Option<Refusal>,
@@ -148,6 +150,7 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         held: FxHashMap::default(),
         known: FxHashMap::default(),
         homes: FxHashMap::default(),
+        homes_inside: Vec::new(),
         seen: vec![FxHashMap::default()],
         refusal: None,
     };

@@ -78,10 +78,9 @@ impl Lower<'_> {
         self.c.b.branch(Guard::when(more), head);
         let next = self.c.b.block("summed");
         self.c.b.place(next);
+        // The loop around this one starts from the same place in every turn.
         for (factor, step) in factors.iter().zip(steps) {
-            if !inner.is_empty() || over.len() > 1 {
-                self.advance(factor, -i64::from(step * unrolled * turns));
-            }
+            self.advance(factor, -i64::from(step * unrolled * turns));
         }
     }
     fn advance(&mut self, factor: &Factor, elements: i64) {

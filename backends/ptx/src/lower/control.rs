@@ -26,7 +26,7 @@ impl Lower<'_> {
         }
     }
     /// A value spread over the registers of a layout that may have more axes.
-    fn spread(&mut self, value: Value, layout: &Layout) -> Vec<Reg> {
+    pub(super) fn spread(&mut self, value: Value, layout: &Layout) -> Vec<Reg> {
         let (held, regs): Held = self.read(value, layout);
         (0..layout.registers()).map(|r| regs[held.register_like(layout, r) as usize]).collect()
     }
@@ -38,7 +38,13 @@ impl Lower<'_> {
     /// A part of the program that is reached in one way and left at its end.
     fn scope(&mut self, build: impl FnOnce(&mut Self)) {
         self.seen.push(FxHashMap::default());
+        let outer = std::mem::take(&mut self.homes_inside);
         build(self);
+        for value in std::mem::replace(&mut self.homes_inside, outer) {
+            if let Some(home) = self.homes.remove(&value) {
+                self.room.free(home.range);
+            }
+        }
         self.seen.pop();
     }
 

@@ -15,6 +15,12 @@ impl Lower<'_> {
     /// An elementwise instruction.
     pub(super) fn elementwise(&mut self, inst: &Inst) {
         let result = inst.results[0];
+        let known = self.known.get(&inst.args[0]).copied();
+        if let (tile::Op::Elem(ElemOp::Select), Some(known)) = (&inst.op, known) {
+            let chosen = inst.args[if known { 1 } else { 2 }];
+            self.define(result, |s, layout| s.spread(chosen, layout));
+            return;
+        }
         self.define(result, |s, layout| {
             let operands: Vec<Held> = inst.args.iter().map(|v| s.read(*v, layout)).collect();
             let one = |register: u32| -> Vec<Reg> {

@@ -196,6 +196,7 @@ impl Lower<'_> {
         };
         self.write_home(&home, layout, regs);
         self.homes.insert(value, home);
+        self.homes_inside.push(value);
     }
     /// The home of a value that has one.
     pub(super) fn home(&mut self, value: Value) -> Option<Home> {

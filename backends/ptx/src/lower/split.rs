@@ -87,6 +87,11 @@ impl Pass {
         match &mut inst.op {
             Op::For { body, .. } => *body = self.region(&body.clone()),
             Op::If { then, otherwise } => {
+                if inst.results.iter().any(|v| self.is_large(*v)) && is_straight(then) && is_straight(otherwise) {
+                    let (then, otherwise) = (then.clone(), otherwise.clone());
+                    self.flatten(&inst, &then, &otherwise);
+                    return;
+                }
                 *then = self.region(&then.clone());
                 *otherwise = self.region(&otherwise.clone());
             }
@@ -122,6 +127,20 @@ impl Pass {
             self.defs.insert(*result, inst.clone());
         }
         self.push(inst);
+    }
+
+    /// A branch with a large result becomes a choice between what both sides compute, which can be sliced.
+    fn flatten(&mut self, inst: &Inst, then: &Region, otherwise: &Region) {
+        self.cut = true;
+        for inst in then.insts.iter().chain(&otherwise.insts) {
+            self.inst(inst.clone());
+        }
+        for ((result, a), b) in inst.results.iter().zip(&then.yields).zip(&otherwise.yields) {
+            let (args, op) = (vec![inst.args[0], *a, *b], Op::Elem(ElemOp::Select));
+            let choice = Inst { results: vec![*result], op, args, attrs: Vec::new() };
+            self.defs.insert(*result, choice.clone());
+            self.push(choice);
+        }
     }
 
     fn longest(&self, axes: &[AxisId]) -> Option<AxisId> {
@@ -319,6 +338,11 @@ impl Pass {
         }
         Some((moved, places))
     }
+}
+
+/// Whether a region has no effects and no control flow.
+fn is_straight(region: &Region) -> bool {
+    region.insts.iter().all(|inst| !matches!(inst.op, Op::For { .. } | Op::If { .. } | Op::Store { .. }))
 }
 
 /// How parts of a reduction combine, and what combining nothing gives; `None` for reductions to a position.

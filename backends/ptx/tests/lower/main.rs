@@ -3,6 +3,7 @@
 //! In: modules as text, sizes. Out: a failure where the interpreted PTX differs from the interpreted tiles, races, or touches what
 //! it should not. Inputs are small numbers of both signs made from their position.
 
+mod operations;
 mod programs;
 
 use sawmill_ir::dtype::{DType, Kind};
@@ -24,9 +25,10 @@ fn number(at: usize, dtype: DType) -> f64 {
     }
 }
 
-fn array(dtype: DType, shape: &[usize]) -> Array {
+/// An input; those of different `salt` have other elements.
+fn array(dtype: DType, shape: &[usize], salt: usize) -> Array {
     let count = shape.iter().product();
-    let numbers: Vec<f64> = (0..count).map(|at| number(at, dtype)).collect();
+    let numbers: Vec<f64> = (0..count).map(|at| number(at + 7919 * salt, dtype)).collect();
     let array = match dtype.kind() {
         Kind::Float => Array::floats(dtype, shape.to_vec(), &numbers),
         Kind::Bool => Array::bools(shape.to_vec(), &numbers.iter().map(|x| *x != 0.0).collect::<Vec<_>>()),
@@ -78,9 +80,10 @@ fn both(module: &Module, dims: &[i64]) -> Vec<(String, Vec<f64>, Vec<f64>)> {
     let mut expected: Vec<Vec<Array>> = module
         .buffers
         .values()
-        .map(|b| match b.kind {
+        .enumerate()
+        .map(|(salt, b)| match b.kind {
             BufferKind::Output | BufferKind::Temp => Vec::new(),
-            _ => vec![array(b.dtype, &shape(b))],
+            _ => vec![array(b.dtype, &shape(b), salt)],
         })
         .collect();
     let given = expected.clone();

@@ -195,3 +195,33 @@ fn a_large_tile_is_cut() {
 }";
     agree(text, &[33, 20, 50], 1e-5);
 }
+
+#[test]
+fn a_contraction_over_two_axes() {
+    let text = "tile two {
+  dims M
+  buffer a: f32[M, 6, 5] input
+  buffer b: f32[4, 6, 5] input
+  buffer c: f32[M, 4] output
+  kernel k {
+    dims M
+    memory a: f32[M, 6, 5] in
+    memory b: f32[4, 6, 5] in
+    memory c: f32[M, 4] out
+    axes m = 8, n = 4, k = 6, l = 5
+    grid m = div(7 + M, 8)
+    %0: i64 = grid m
+    %1: i64 = const 8
+    %2: i64 = mul %0, %1
+    %3: i64 = const 0
+    %4: f32<m, k, l> = load a[%2 + m, %3 + k, %3 + l] pad 0.0
+    %5: f32<n, k, l> = load b[%3 + n, %3 + k, %3 + l] pad 0.0
+    %6: f32<m, n> = mma %4, %5 over k, l
+    store c[%2 + m, %3 + n] = %6
+  }
+  plan {
+    launch k(a, b, c) dims (M)
+  }
+}";
+    agree(text, &[13], 1e-5);
+}
