@@ -49,7 +49,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("quote", &["sawmill-macros", "sawmill-syntax"]),
     ("inkwell", &["sawmill-llvm"]),
     ("llvm-", &["sawmill-llvm"]),
-    ("cudarc", &[]),
+    ("cudarc", &["sawmill-cuda"]),
 ];
 
 /// Crates of others that must not be reachable, however indirectly: from whom, prefix of what.
