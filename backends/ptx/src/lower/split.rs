@@ -109,12 +109,12 @@ impl Pass {
             }
             Op::Store { .. } if self.is_large(inst.args[0]) => {
                 let axis = self.longest(&self.kernel.values[inst.args[0]].axes);
-                if let Some(axis) = axis {
+                if let Some(axis) = axis.filter(|axis| inst.args.iter().all(|arg| self.can_slice(*arg, *axis))) {
                     self.walk(axis, None, |s, at, _| s.store(&inst, at));
                     return;
                 }
             }
-            Op::Slice(axis) if self.is_large(inst.args[0]) => {
+            Op::Slice(axis) if self.is_large(inst.args[0]) && self.can_slice(inst.args[0], *axis) => {
                 let mut at = At { axis: *axis, position: inst.args[1], made: BTreeMap::new() };
                 if let Some(sliced) = self.slice_of(inst.args[0], &mut at) {
                     self.cut = true;
