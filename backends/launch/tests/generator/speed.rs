@@ -92,10 +92,12 @@ fn speed_of_scores() -> Built<()> {
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_packed_rows() -> Built<()> {
-    for (bn, bb) in [(1, 18), (8, 18), (16, 18), (16, 6), (8, 48), (32, 8)] {
-        let (rows, blocks) = (576, 48);
+    for (bn, bb, blocks) in
+        [(1, 18, 18), (8, 18, 18), (16, 18, 18), (16, 18, 48), (16, 6, 48), (8, 48, 48), (16, 48, 48), (32, 8, 48)]
+    {
+        let rows = 576;
         report(&packed_rows(bn, bb)?, &[rows, blocks], &|seconds| {
-            format!("packed {bn}x{bb}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9)
+            format!("packed {bn}x{bb} of {blocks}: {:.2} G weights/s", (rows * blocks * 32) as f64 / seconds / 1e9)
         });
     }
     Ok(())
