@@ -39,6 +39,9 @@ pub enum Command {
 
     /// Measure a language model or attention, beside what the machine can do at best
     Bench(BenchArgs),
+
+    /// Say what this machine offers, what is missing and how to get it
+    Doctor,
 }
 
 /// Options of `explain`.

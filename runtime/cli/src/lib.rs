@@ -9,6 +9,7 @@ pub mod args;
 pub mod bench;
 pub mod build;
 pub mod check;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod explain;
@@ -34,5 +35,6 @@ pub fn run(line: &CommandLine) -> Result<u8, Failure> {
         Command::Explain(args) => explain::command(args),
         Command::Build(args) => build::command(args),
         Command::Bench(args) => bench::command(args),
+        Command::Doctor => doctor::command(),
     }
 }

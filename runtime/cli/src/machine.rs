@@ -40,9 +40,13 @@ pub fn figures_path() -> Option<PathBuf> {
     cache_directory().map(|directory| directory.join("machine.json"))
 }
 
+/// The figures that `bench` has stored, if any.
+pub fn stored_figures() -> Option<MachineFigures> {
+    let text = std::fs::read(figures_path()?).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 /// The machine's streaming read in bytes per second, where `bench` has stored it.
 pub fn stored_bandwidth() -> Option<f64> {
-    let text = std::fs::read(figures_path()?).ok()?;
-    let figures: MachineFigures = serde_json::from_slice(&text).ok()?;
-    Some(figures.streaming_read).filter(|figure| figure.is_finite() && *figure > 0.0)
+    stored_figures().map(|figures| figures.streaming_read).filter(|figure| figure.is_finite() && *figure > 0.0)
 }

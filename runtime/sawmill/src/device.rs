@@ -170,6 +170,10 @@ impl Device {
     pub fn engine(&self) -> Engine {
         self.inner.engine
     }
+    /// What code for it may use, in the words of its engine; nothing for the interpreter.
+    pub fn level(&self) -> Option<String> {
+        self.inner.backend.as_ref().map(|backend| backend.level())
+    }
     /// The device's threads, for work of the caller's own between calls. A panic in it is an error of that work alone.
     pub fn workers(&self) -> &dyn Workers {
         &self.inner.pool

@@ -3,6 +3,7 @@
 
 mod acquire;
 mod checkpoint;
+mod doctor;
 mod fixtures;
 mod gguf;
 mod huggingface;
