@@ -154,3 +154,10 @@ fn two_compilations_give_the_same_text() {
 fn ptx_keeps_the_meaning() {
     compare(Engine::Ptx, 1e-4, usize::MAX);
 }
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda_keeps_the_meaning() {
+    compare(Engine::Cuda, 1e-4, usize::MAX);
+}

@@ -64,6 +64,9 @@ pub(crate) enum Engine {
     Llvm(Level),
     /// PTX, interpreted.
     Ptx,
+    /// PTX on the first GPU of this machine.
+    #[cfg(feature = "cuda")]
+    Cuda,
 }
 
 impl Engine {
@@ -77,6 +80,8 @@ impl Engine {
             Self::Cranelift | Self::Ptx => 4,
             #[cfg(feature = "llvm")]
             Self::Llvm(_) => 4,
+            #[cfg(feature = "cuda")]
+            Self::Cuda => 4,
         }
     }
 
@@ -97,6 +102,8 @@ impl Engine {
                 run_machine(&backend, &tiles(function)?, dims, inputs)
             }
             Self::Ptx => ptx::run(&tiles_for(function, ptx::backend().target())?, dims, inputs),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => run_machine(gpu(), &tiles_for(function, gpu().target())?, dims, inputs),
         }
     }
 }
@@ -106,6 +113,13 @@ impl Engine {
 pub(crate) fn levels() -> Vec<Level> {
     let detected = Level::detected().expect("a processor with AVX2");
     Level::ALL.into_iter().filter(|level| *level <= detected).collect()
+}
+
+/// The first GPU.
+#[cfg(feature = "cuda")]
+fn gpu() -> &'static sawmill::cuda::Cuda {
+    static GPU: std::sync::OnceLock<sawmill::cuda::Cuda> = std::sync::OnceLock::new();
+    GPU.get_or_init(|| sawmill::cuda::Cuda::open(0).unwrap_or_else(|missing| panic!("{missing}")))
 }
 
 fn target() -> Target {

@@ -165,3 +165,10 @@ fn llvm_at_every_level() {
 fn ptx() {
     suite(Engine::Ptx);
 }
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda() {
+    suite(Engine::Cuda);
+}
