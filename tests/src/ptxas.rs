@@ -114,10 +114,11 @@ fn report(text: &str, target: &str, complaints: &[Complaint]) -> String {
 
 /// `ptxas /tmp/a.ptx, line 7; error   : Arguments mismatch for instruction 'add'`.
 fn complaint(line: &str) -> Option<Complaint> {
-    let (place, message) = line.split_once("error").filter(|_| line.starts_with("ptxas "))?;
+    let (place, rest) = line.split_once("error").filter(|_| line.starts_with("ptxas "))?;
+    let message = rest.trim_start().strip_prefix(':')?.trim_start();
     let number = place.rsplit_once("line ").map_or("0", |(_, rest)| rest);
     let number = number.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
-    Some(Complaint { line: number.unwrap_or(0), message: message.trim_start_matches([' ', ':']).to_owned() })
+    Some(Complaint { line: number.unwrap_or(0), message: message.to_owned() })
 }
 
 /// The number before `unit` in a line.

@@ -25,6 +25,7 @@ use crate::{
 /// Names where NVIDIA's assembler is; only tests use it.
 const PTXAS_VARIABLE: &str = "SAWMILL_PTXAS";
 /// What a running NVIDIA driver says of itself.
+#[cfg(not(feature = "cuda"))]
 const DRIVER_FILE: &str = "/proc/driver/nvidia/version";
 
 /// How something stands.
@@ -111,7 +112,7 @@ pub fn engines() -> Vec<Row> {
     #[cfg(not(feature = "llvm"))]
     rows.push(Row::missing(
         "llvm",
-        "not built in: install LLVM 22 (Debian: llvm-22-dev and libpolly-22-dev) and build with `--features llvm`",
+        "not built in: install LLVM 22 (Debian: llvm-22-dev) and build with `--features llvm`",
     ));
     rows.extend(gpus());
     rows
