@@ -46,7 +46,9 @@ pub fn failure(error: Error) -> Failure {
         Error::Argument { .. } | Error::Requirement { .. } | Error::Tensor(_) | Error::Unsupported { .. } => {
             Failure::user(error)
         }
-        Error::OutOfMemory { .. } | Error::Environment(_) | Error::Device { .. } => Failure::environment(error),
+        // The command says the kind of a failure itself.
+        Error::Environment(what) => Failure::environment(what),
+        Error::OutOfMemory { .. } | Error::Device { .. } => Failure::environment(error),
         Error::Bug { .. } | Error::Worker { .. } => Failure::defect(error),
     }
 }
