@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use sawmill_ir::backend::{Call, RunError, Slot};
-use sawmill_ir::dtype::DType;
 use sawmill_ir::tile::BufferKind;
 use sawmill_launch::{Machine, Tensor};
 
@@ -94,7 +93,7 @@ impl Machine for Kernels {
         let held = &mut held[..bytes as usize];
         // SAFETY: by the contract the element is in memory of this run, whose writers were launched before on the same stream.
         unsafe { self.gpu.read(tensor.address as u64, held) }.map_err(|error| failed(error, "a size"))?;
-        Ok(integer(tensor.dtype, held))
+        Ok(tensor.dtype.integer(held))
     }
     unsafe fn copy(&self, _: &mut Session, to: &Tensor, from: &Tensor) -> Result<(), RunError> {
         let dense = to.strides == from.strides;
@@ -149,20 +148,6 @@ fn extent(tensor: &Tensor) -> Option<(usize, usize)> {
         above = above.checked_add(distance.max(0))?;
     }
     Some((usize::try_from(below).ok()?, usize::try_from(below.checked_add(above)?).ok()?))
-}
-
-/// One integer in little-endian bytes.
-fn integer(dtype: DType, bytes: &[u8]) -> Option<i64> {
-    Some(match dtype {
-        DType::I64 => i64::from_le_bytes(bytes.try_into().ok()?),
-        DType::I32 => i32::from_le_bytes(bytes.try_into().ok()?).into(),
-        DType::U32 => u32::from_le_bytes(bytes.try_into().ok()?).into(),
-        DType::I16 => i16::from_le_bytes(bytes.try_into().ok()?).into(),
-        DType::U16 => u16::from_le_bytes(bytes.try_into().ok()?).into(),
-        DType::I8 => i8::from_le_bytes(bytes.try_into().ok()?).into(),
-        DType::U8 => u8::from_le_bytes(bytes.try_into().ok()?).into(),
-        _ => return None,
-    })
 }
 
 /// What a failure on the GPU is to a run.

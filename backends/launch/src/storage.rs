@@ -86,25 +86,10 @@ impl Tensor {
         if !self.shape.is_empty() {
             return None;
         }
+        let bytes = self.dtype.bytes()? as usize;
         let first = std::ptr::with_exposed_provenance::<u8>(self.address);
-        /// Reads a `T` that need not be aligned.
-        unsafe fn read<T: Into<i64>>(from: *const u8) -> i64 {
-            // SAFETY: by the contract of the caller the element, which has this type, is valid memory.
-            unsafe { from.cast::<T>().read_unaligned() }.into()
-        }
-        // SAFETY: by the contract, the element is valid.
-        unsafe {
-            match self.dtype {
-                DType::I64 => Some(read::<i64>(first)),
-                DType::I32 => Some(read::<i32>(first)),
-                DType::U32 => Some(read::<u32>(first)),
-                DType::I16 => Some(read::<i16>(first)),
-                DType::U16 => Some(read::<u16>(first)),
-                DType::I8 => Some(read::<i8>(first)),
-                DType::U8 => Some(read::<u8>(first)),
-                _ => None,
-            }
-        }
+        // SAFETY: by the contract of the caller the element, which has this many bytes, is valid memory that nobody writes.
+        self.dtype.integer(unsafe { std::slice::from_raw_parts(first, bytes) })
     }
     /// Copies `from`, which has the same type and shape, to this tensor.
     ///

@@ -114,6 +114,16 @@ impl DType {
             _ => None,
         }
     }
+    /// The value of one integer in memory, little-endian; `None` if this is no integer of whole bytes or `bytes` are not one element.
+    pub fn integer(self, bytes: &[u8]) -> Option<i64> {
+        if !self.is_int() || self.bytes().map(|size| size as usize) != Some(bytes.len()) {
+            return None;
+        }
+        let negative = self.kind() == Kind::Signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut word = [if negative { 0xff } else { 0 }; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        Some(i64::from_le_bytes(word))
+    }
     /// Bytes of one element; `None` for types narrower than a byte.
     pub const fn bytes(self) -> Option<u32> {
         if self.bits() >= 8 { Some(self.bits() / 8) } else { None }
@@ -123,5 +133,22 @@ impl DType {
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DType;
+
+    #[test]
+    fn integers_are_read_with_their_sign() {
+        assert_eq!(DType::I8.integer(&[0xfe]), Some(-2));
+        assert_eq!(DType::U8.integer(&[0xfe]), Some(254));
+        assert_eq!(DType::I32.integer(&(-70_000_i32).to_le_bytes()), Some(-70_000));
+        assert_eq!(DType::U32.integer(&u32::MAX.to_le_bytes()), Some(4_294_967_295));
+        assert_eq!(DType::I64.integer(&i64::MIN.to_le_bytes()), Some(i64::MIN));
+        assert_eq!(DType::I32.integer(&[1, 2]), None, "not one element");
+        assert_eq!(DType::F32.integer(&[0; 4]), None, "no integer");
+        assert_eq!(DType::U4.integer(&[1]), None, "half a byte");
     }
 }

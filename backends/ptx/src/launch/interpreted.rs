@@ -7,7 +7,7 @@ use super::Device;
 use crate::backend::Compiled;
 use crate::interp::{Launch, Memory, Options, interpret};
 use sawmill_ir::backend::RunError;
-use sawmill_ir::dtype::{DType, Kind};
+use sawmill_ir::dtype::DType;
 
 /// Kernels and the memory that they run on.
 #[derive(Clone, Debug)]
@@ -40,12 +40,7 @@ impl Device for Interpreted {
     fn integer(&mut self, address: u64, dtype: DType) -> Result<i64, RunError> {
         let width = dtype.bits() as usize / 8;
         let bytes = self.memory.bytes(address).and_then(|bytes| bytes.get(..width));
-        let Some(bytes) = bytes.filter(|_| dtype.is_int()) else {
-            return Err(RunError::Bug(format!("no {dtype} at {address:#x}")));
-        };
-        let negative = dtype.kind() == Kind::Signed && bytes.last().is_some_and(|b| b & 0x80 != 0);
-        let mut word = [if negative { 0xff } else { 0 }; 8];
-        word[..width].copy_from_slice(bytes);
-        Ok(i64::from_le_bytes(word))
+        let integer = bytes.and_then(|bytes| dtype.integer(bytes));
+        integer.ok_or_else(|| RunError::Bug(format!("no {dtype} at {address:#x}")))
     }
 }
