@@ -455,6 +455,7 @@ fn run_machine(backend: &dyn Backend, module: &Module, dims: &Dims, inputs: &Ten
                 dtype: buffer.dtype,
                 shape: shape.clone(),
                 strides: strides.clone(),
+                remote: false,
             };
             bytes.iter_mut().map(slot).collect()
         })

@@ -10,6 +10,7 @@ mod kernels;
 mod layering;
 mod outside;
 mod ptx;
+mod residence;
 mod runtime;
 mod semantics;
 mod snapshots;

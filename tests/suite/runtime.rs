@@ -106,14 +106,17 @@ fn arguments_may_be_transposed_strided_broadcast_reversed_and_overlapping() {
             };
             let found = product::with(&device).call(a, &b).expect("any strides are fine");
             let wanted = by_loops([m, n, k], at, |x, j| b_data[x * n + j]);
-            assert_eq!(found.to_vec(), wanted, "{name} on {device:?}");
+            assert_eq!(found.to_vec().expect("host memory"), wanted, "{name} on {device:?}");
         }
         // The same memory as both arguments, one of them transposed.
         let square = matrix(&numbers(64), [8, 8]);
         let turned = square.restride([8, 8], [4, 32], 0).expect("the same bytes");
         let found = product::with(&device).call(&square, &turned).expect("arguments may share memory");
-        let values = square.to_vec();
-        assert_eq!(found.to_vec(), by_loops([8, 8, 8], |i, x| values[i * 8 + x], |x, j| values[j * 8 + x]));
+        let values = square.to_vec().expect("host memory");
+        assert_eq!(
+            found.to_vec().expect("host memory"),
+            by_loops([8, 8, 8], |i, x| values[i * 8 + x], |x, j| values[j * 8 + x])
+        );
     }
 }
 
@@ -135,19 +138,26 @@ fn every_size_may_be_zero() {
         for (m, n, k) in [(0, 5, 4), (5, 0, 4), (5, 4, 0), (0, 0, 0), (0, 1, 0)] {
             let (a, b) = (matrix(&numbers(m * k), [m, k]), matrix(&numbers(k * n), [k, n]));
             let found = product::with(&device).call(&a, &b).expect("zero is a size");
-            assert_eq!((found.shape(), found.to_vec()), ([m, n], vec![0.0; m * n]), "{m} {n} {k} on {device:?}");
+            assert_eq!(
+                (found.shape(), found.to_vec().expect("host memory")),
+                ([m, n], vec![0.0; m * n]),
+                "{m} {n} {k} on {device:?}"
+            );
         }
         let empty_rows = rows::with(&device).call(&matrix(&[], [3, 0])).expect("rows may be empty");
-        assert_eq!(empty_rows.0.to_vec(), [f32::NEG_INFINITY; 3]);
-        assert_eq!((empty_rows.1.to_vec(), empty_rows.2.to_vec()), (vec![0.0; 3], vec![]));
+        assert_eq!(empty_rows.0.to_vec().expect("host memory"), [f32::NEG_INFINITY; 3]);
+        assert_eq!(
+            (empty_rows.1.to_vec().expect("host memory"), empty_rows.2.to_vec().expect("host memory")),
+            (vec![0.0; 3], vec![])
+        );
         let no_rows = rows::with(&device).call(&matrix(&[], [0, 3])).expect("there may be no rows");
-        assert_eq!((no_rows.0.to_vec(), no_rows.2.shape()), (vec![], [0, 3]));
+        assert_eq!((no_rows.0.to_vec().expect("host memory"), no_rows.2.shape()), (vec![], [0, 3]));
         // Attention without keys is a sum of nothing, and its log-sum-exp that of nothing.
         let head = |t| Typed::<f32, 4>::zeros([1, t, 2, 4]).expect("a small tensor");
         let call = sawmill_zoo::attention::bidirectional::with(&device).call(&head(3), &head(0), &head(0));
         let (o, lse) = call.expect("there may be no keys");
         assert_eq!(o.to_vec::<f32>().expect("f32"), [0.0; 24]);
-        assert_eq!(lse.to_vec(), [f32::NEG_INFINITY; 6]);
+        assert_eq!(lse.to_vec().expect("host memory"), [f32::NEG_INFINITY; 6]);
     }
 }
 
@@ -166,14 +176,17 @@ fn elements_past_two_to_the_31_are_found() {
     let places = [MANY - 1, 0, 1 << 31, MANY / 2, (1 << 31) - 1, 7].map(|at| at as i64);
     let at = Typed::<i64, 1>::from_slice(&places, [6]).expect("six");
     let found = pick::with(&device).call(&x, &at).expect("it runs");
-    assert_eq!(found.to_vec(), [5, 1, 4, 2, 3, 0]);
+    assert_eq!(found.to_vec().expect("host memory"), [5, 1, 4, 2, 3, 0]);
     // The far end of a row of that length, and a count over all of it through a stride of zero.
     let row = x.restride(&[1, MANY], &[0, 1], 0).expect("one row");
     let near = row.restride(&[1, 9], &[0, 1], MANY - 9).expect("the end");
     assert_eq!(near.to_vec::<u8>().expect("u8"), [0, 0, 0, 0, 0, 0, 0, 0, 5]);
     let last = x.restride(&[2, MANY], &[0, 0], MANY - 1).expect("one element, many times");
     let (tail, above) = ends::with(&device).W(8).call(&last).expect("it runs");
-    assert_eq!((tail.to_vec(), above.to_vec()), (vec![40, 40], vec![MANY as i64; 2]));
+    assert_eq!(
+        (tail.to_vec().expect("host memory"), above.to_vec().expect("host memory")),
+        (vec![40, 40], vec![MANY as i64; 2])
+    );
 }
 
 #[test]
@@ -214,16 +227,16 @@ fn numbers_that_are_not_finite_go_through() {
     for device in engines() {
         let x = matrix(&[1.0, inf, -inf, nan, 2.0, 1.0, -inf, -inf, 0.0, huge, huge, tiny], [4, 3]);
         let (most, total, p) = rows::with(&device).call(&x).expect("any number is a number");
-        same(&most.to_vec(), &[inf, nan, 0.0, huge]);
-        same(&total.to_vec(), &[nan, nan, -inf, inf]);
-        same(&p.to_vec(), &[nan, nan, nan, nan, nan, nan, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0]);
+        same(&most.to_vec().expect("host memory"), &[inf, nan, 0.0, huge]);
+        same(&total.to_vec().expect("host memory"), &[nan, nan, -inf, inf]);
+        same(&p.to_vec().expect("host memory"), &[nan, nan, nan, nan, nan, nan, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0]);
         let x = Typed::<f32, 1>::from_slice(&[tiny, huge, inf, nan, -0.0], [5]).expect("five");
         let (half, double) = scaled::with(&device).call(&x).expect("any number is a number");
         // Denormal numbers are kept, not flushed.
-        same(&half.to_vec(), &[tiny / 2.0, huge / 2.0, inf, nan, -0.0]);
-        same(&double.to_vec(), &[tiny * 2.0, inf, inf, nan, -0.0]);
+        same(&half.to_vec().expect("host memory"), &[tiny / 2.0, huge / 2.0, inf, nan, -0.0]);
+        same(&double.to_vec().expect("host memory"), &[tiny * 2.0, inf, inf, nan, -0.0]);
         let zero_times = product::with(&device).call(&matrix(&[0.0, 1.0], [1, 2]), &matrix(&[inf, 1.0], [2, 1]));
-        same(&zero_times.expect("it runs").to_vec(), &[nan]);
+        same(&zero_times.expect("it runs").to_vec().expect("host memory"), &[nan]);
     }
 }
 
@@ -277,7 +290,7 @@ fn lists_in_lists_are_bound_entry_by_entry() {
     let x = Typed::<f32, 1>::from_slice(&numbers(3), [3]).expect("three values");
     for device in engines() {
         let found = through::with(&device).call(&x, &stack(), &extras).expect("a stack");
-        assert_eq!(found.to_vec(), expected, "{device:?}");
+        assert_eq!(found.to_vec().expect("host memory"), expected, "{device:?}");
         let mut ragged = stack();
         ragged.groups[1].pop();
         let error = through::with(&device).call(&x, &ragged, &extras).expect_err("a group is missing");
@@ -291,10 +304,13 @@ fn lists_in_lists_are_bound_entry_by_entry() {
 fn a_panic_in_a_worker_is_an_error_and_the_device_works_on() {
     let device = Device::cpu_with(2, None).expect("threads start");
     let (a, b) = (matrix(&numbers(64 * 64), [64, 64]), matrix(&numbers(64 * 64), [64, 64]));
-    let before = product::with(&device).call(&a, &b).expect("it runs").to_vec();
+    let before = product::with(&device).call(&a, &b).expect("it runs").to_vec().expect("host memory");
     let failed = device.workers().run(64, &|_, item| assert!(item != 40, "item 40"));
     assert!(failed.is_err_and(|error| error.to_string().contains("item 40")));
-    assert_eq!(product::with(&device).call(&a, &b).expect("the device works on").to_vec(), before);
+    assert_eq!(
+        product::with(&device).call(&a, &b).expect("the device works on").to_vec().expect("host memory"),
+        before
+    );
 }
 
 fn compiled(device: &Device, options: Options) -> Arc<sawmill::Compiled> {
@@ -318,7 +334,10 @@ fn many_threads_compile_once_and_all_are_right() {
                         let form = compiled(&device, Options::default());
                         let (a, b) = (matrix(&data, [30, 30]), matrix(&data, [30, 30]));
                         for _ in 0..20 {
-                            assert_eq!(product::with(&device).call(&a, &b).expect("it runs").to_vec(), wanted);
+                            assert_eq!(
+                                product::with(&device).call(&a, &b).expect("it runs").to_vec().expect("host memory"),
+                                wanted
+                            );
                         }
                         form
                     })

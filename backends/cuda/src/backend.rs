@@ -4,32 +4,42 @@
 //! give, the PTX, the cubin. The cubin is for this driver and this kind of GPU, which [`Cuda::level`] names, so that a cache of
 //! artifacts holds no others. What the driver's assembler had to spill is a remark.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable};
+use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable, Remote};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::text::print_kernel;
 use sawmill_ir::tile::{Kernel, Module};
-use sawmill_launch::{Program, digest};
+use sawmill_launch::{Program, digest, in_parallel};
 use sawmill_ptx::backend::{Compiled, Ptx};
 use sawmill_ptx::inst::Sm;
 
-use crate::driver::{Driver, Missing, probe};
+use crate::driver::Missing;
 use crate::error::GpuError;
 use crate::function::Function;
 use crate::gpu::{Facts, Gpu};
 use crate::jit::assemble;
-use crate::machine::{Kernels, Loaded};
+use crate::machine::{Kernels, Loaded, memories};
 
 /// First bytes of a kernel in an artifact; changes with its layout.
 const MAGIC: &[u8; 8] = b"sawmgp01";
 
 /// A GPU of this machine.
 pub struct Cuda {
-    gpu: Arc<Gpu>,
-    driver: Driver,
+    pub(crate) gpu: Arc<Gpu>,
     ptx: Ptx,
+    /// What compiling has loaded to see what was spilled, until it is loaded to be run.
+    fresh: Mutex<Vec<Fresh>>,
 }
+
+/// A function that is loaded and not yet used.
+struct Fresh {
+    cubin: Vec<u8>,
+    function: Function,
+}
+
+/// Kernels that were compiled but not asked for are kept up to this number.
+const MOST_FRESH: usize = 256;
 
 /// A kernel as an artifact holds it.
 struct Stored {
@@ -46,19 +56,19 @@ impl Cuda {
     /// # Errors
     /// What is missing on this machine.
     pub fn open(ordinal: usize) -> Result<Self, Missing> {
-        let driver = probe()?;
         let gpu = Gpu::open(ordinal)?;
         let sm = architecture(gpu.facts())?;
         let version = sm.version();
-        driver.takes((version.0.into(), version.1.into()))?;
-        Ok(Self { gpu: Arc::new(gpu), driver, ptx: Ptx::new(sm) })
+        gpu.driver().takes((version.0.into(), version.1.into()))?;
+        Ok(Self { gpu: Arc::new(gpu), ptx: Ptx::new(sm), fresh: Mutex::default() })
     }
     /// What the GPU is.
     pub fn facts(&self) -> &Facts {
         self.gpu.facts()
     }
 
-    fn kernel(&self, kernel: &Kernel, compiled: &Compiled, artifact: &mut Artifact) -> Result<(), CompileError> {
+    /// A kernel as it is stored, and what is to be said of it.
+    fn kernel(&self, kernel: &Kernel, compiled: &Compiled) -> Result<(Vec<u8>, Option<String>), CompileError> {
         let ptx = compiled.module.to_string();
         let bug = |message: String, text: &str| CompileError::Bug { message, text: text.to_owned() };
         let assembled = assemble(&self.gpu, &ptx).map_err(|error| match error {
@@ -66,10 +76,10 @@ impl Cuda {
             error => unsupported(error),
         })?;
         let function = Function::load(&self.gpu, &assembled.cubin, compiled.name()).map_err(unsupported)?;
-        if function.spilled_bytes() > 0 {
-            let (name, bytes) = (&kernel.name, function.spilled_bytes());
-            artifact.remarks.push(format!("kernel `{name}` spills {bytes} bytes of each thread to memory"));
-        }
+        let spilled = function.spilled_bytes();
+        let remark =
+            (spilled > 0).then(|| format!("kernel `{}` spills {spilled} bytes of each thread to memory", kernel.name));
+        self.keep(Fresh { cubin: assembled.cubin.clone(), function });
         let threads = compiled.module.entries.first().map_or(0, |entry| entry.thread_count());
         let stored = Stored {
             threads,
@@ -78,15 +88,35 @@ impl Cuda {
             ptx,
             cubin: assembled.cubin,
         };
-        artifact.kernels.push(stored.to_bytes(kernel));
-        Ok(())
+        Ok((stored.to_bytes(kernel), remark))
     }
-    fn loaded(&self, stored: &Stored) -> Result<Loaded, GpuError> {
-        let function = Function::load(&self.gpu, &stored.cubin, &stored.name)?;
+    fn keep(&self, fresh: Fresh) {
+        let mut kept = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == MOST_FRESH {
+            kept.remove(0);
+        }
+        kept.push(fresh);
+    }
+    fn fresh(&self, cubin: &[u8]) -> Option<Function> {
+        let mut kept = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|fresh| fresh.cubin == cubin)?;
+        Some(kept.remove(at).function)
+    }
+    fn loaded(&self, kernel: &Kernel, stored: &Stored) -> Result<Loaded, GpuError> {
+        let function = match self.fresh(&stored.cubin) {
+            Some(function) => function,
+            None => Function::load(&self.gpu, &stored.cubin, &stored.name)?,
+        };
         if stored.dynamic_bytes > 0 {
             function.allow_shared(stored.dynamic_bytes)?;
         }
-        Ok(Loaded { function, threads: stored.threads, dynamic_bytes: stored.dynamic_bytes })
+        Ok(Loaded {
+            name: kernel.name.clone(),
+            function,
+            threads: stored.threads,
+            dynamic_bytes: stored.dynamic_bytes,
+            memories: memories(kernel),
+        })
     }
 }
 
@@ -113,13 +143,18 @@ impl Backend for Cuda {
     }
     fn level(&self) -> String {
         let (major, minor) = self.gpu.facts().capability;
-        let (cuda, point) = self.driver.cuda;
+        let (cuda, point) = self.gpu.driver().cuda;
         format!("{} on compute capability {major}.{minor}, driver for CUDA {cuda}.{point}", self.ptx.level())
     }
     fn compile(&self, module: &Module) -> Result<Artifact, CompileError> {
+        let compiled = self.ptx.kernels(module)?;
+        let pairs: Vec<(&Kernel, &Compiled)> = module.kernels.iter().zip(&compiled).collect();
+        let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
         let mut artifact = Artifact::default();
-        for (kernel, compiled) in module.kernels.iter().zip(self.ptx.kernels(module)?) {
-            self.kernel(kernel, &compiled, &mut artifact)?;
+        for result in in_parallel(threads, &pairs, |(kernel, compiled)| self.kernel(kernel, compiled)) {
+            let (stored, remark) = result?;
+            artifact.kernels.push(stored);
+            artifact.remarks.extend(remark);
         }
         Ok(artifact)
     }
@@ -131,12 +166,15 @@ impl Backend for Cuda {
         let mut kernels = Vec::new();
         for (kernel, bytes) in module.kernels.iter().zip(&artifact.kernels) {
             let stored = Stored::from_bytes(kernel, bytes).ok_or_else(stale)?;
-            kernels.push(self.loaded(&stored).map_err(unsupported)?);
+            kernels.push(self.loaded(kernel, &stored).map_err(unsupported)?);
         }
         Ok(Box::new(Program::new(module.clone(), Kernels::new(Arc::clone(&self.gpu), kernels))))
     }
     fn explain(&self, module: &Module) -> Result<Vec<(String, String)>, CompileError> {
         self.ptx.explain(module)
+    }
+    fn remote(&self) -> Option<&dyn Remote> {
+        Some(self)
     }
 }
 

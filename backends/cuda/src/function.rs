@@ -4,7 +4,7 @@
 //! what was spilled: kernels declare no local memory, so what a thread has of it are spilled registers.
 
 use cudarc::driver::sys::CUfunction_attribute as Attribute;
-use cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
+use cudarc::driver::{CudaFunction, result};
 use cudarc::nvrtc::Ptx;
 
 use crate::error::GpuError;
@@ -12,7 +12,7 @@ use crate::gpu::Gpu;
 
 /// A kernel that can be launched.
 pub struct Function {
-    function: CudaFunction,
+    pub(crate) function: CudaFunction,
     registers: u32,
     spilled_bytes: u32,
 }
@@ -67,16 +67,26 @@ impl Function {
     /// of this GPU that lives until the work is done and that no other stream uses meanwhile.
     pub unsafe fn launch(&self, gpu: &Gpu, launch: Launch, words: &[u64]) -> Result<(), GpuError> {
         gpu.enter()?;
-        let mut builder = gpu.stream.launch_builder(&self.function);
-        for word in words {
-            builder.arg(word);
-        }
-        let config = LaunchConfig {
-            grid_dim: (launch.ctas, 1, 1),
-            block_dim: (launch.threads, 1, 1),
-            shared_mem_bytes: launch.dynamic_bytes,
+        let mut parameters = parameters(words);
+        let (grid, block) = ((launch.ctas, 1, 1), (launch.threads, 1, 1));
+        let stream = gpu.stream.cu_stream();
+        // SAFETY: the function's module is loaded as long as `self` lives. Parameters are 64-bit words by this type's contract, as
+        // many as the entry has by the caller's; the driver copies them before it returns.
+        let launched = unsafe {
+            result::launch_kernel(
+                self.function.cu_function(),
+                grid,
+                block,
+                launch.dynamic_bytes,
+                stream,
+                &mut parameters,
+            )
         };
-        // SAFETY: parameters are 64-bit words by this type's contract, as many as the entry has by the caller's.
-        unsafe { builder.launch(config) }.map(drop).map_err(GpuError::from)
+        launched.map_err(|error| gpu.noted(error, 0))
     }
+}
+
+/// Where each word lies, as the driver takes parameters: it reads them and writes nothing.
+pub(crate) fn parameters(words: &[u64]) -> Vec<*mut std::ffi::c_void> {
+    words.iter().map(|word| std::ptr::from_ref(word).cast_mut().cast()).collect()
 }

@@ -12,12 +12,17 @@ pub mod driver;
 mod error;
 mod function;
 mod gpu;
+mod graph;
 mod jit;
 mod machine;
+mod pool;
+mod remote;
+mod staging;
 
 pub use backend::Cuda;
 pub use driver::{Driver, Missing};
 pub use error::GpuError;
 pub use function::{Function, Launch};
-pub use gpu::{Facts, Gpu, Memory};
+pub use gpu::{Facts, Gpu};
 pub use jit::{Assembled, assemble};
+pub use pool::Memory;

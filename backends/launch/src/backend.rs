@@ -131,7 +131,7 @@ pub fn digest(text: &str) -> u64 {
 }
 
 /// `work` on every item, on up to `threads` threads; results in the order of items.
-fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let threads = threads.min(items.len());
     if threads <= 1 {
         return items.iter().map(work).collect();

@@ -55,7 +55,10 @@ impl Machine for Processor {
         let scratch = arenas.iter_mut().map(|arena| arena.address().expose_provenance()).collect();
         Ok(Session { call, arenas, scratch })
     }
-    fn argument(&self, _: &mut Session<'_>, _: &Slot, tensor: Tensor, _: &BufferKind) -> Result<Tensor, RunError> {
+    fn argument(&self, _: &mut Session<'_>, slot: &Slot, tensor: Tensor, _: &BufferKind) -> Result<Tensor, RunError> {
+        if slot.remote {
+            return Err(RunError::Bug("an argument lies in another machine's memory".to_owned()));
+        }
         Ok(tensor)
     }
     fn allocate(&self, bytes: u128, what: &str) -> Result<Block, RunError> {

@@ -18,9 +18,10 @@ mod meter;
 mod program;
 mod storage;
 
-pub use backend::{CodeGenerator, Cpu, digest};
+pub use backend::{CodeGenerator, Cpu, digest, in_parallel};
 pub use code::Code;
 pub use jit::{JitCode, JitError};
 pub use meter::MultiplyAdds;
 pub use program::{Machine, Program};
+pub use sawmill_simd::abi::ArgWords;
 pub use storage::Tensor;

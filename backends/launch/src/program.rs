@@ -115,6 +115,7 @@ impl<M: Machine> Executable for Program<M> {
             tensors: vec![Vec::new(); self.module.buffers.len()],
             blocks: (0..self.module.buffers.len()).map(|_| None).collect(),
             unused: Vec::new(),
+            given: Given::default(),
         };
         let outcome = run.all();
         let Run { session, blocks, unused, .. } = run;
@@ -137,6 +138,15 @@ struct Run<'a, M: Machine> {
     blocks: Vec<Option<M::Memory>>,
     /// Memory of temporaries that are dead.
     unused: Vec<M::Memory>,
+    /// Room for what the next launch is given.
+    given: Given,
+}
+
+/// What a launch is given.
+#[derive(Default)]
+struct Given {
+    dims: Vec<i64>,
+    words: Vec<u64>,
 }
 
 impl<M: Machine> Run<'_, M> {
@@ -278,6 +288,21 @@ impl<M: Machine> Run<'_, M> {
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), RunError> {
+        for (buffer, _) in &launch.args {
+            self.provide(*buffer)?;
+        }
+        let mut given = std::mem::take(&mut self.given);
+        let outcome = self.words(launch, &mut given);
+        if let Ok(blocks @ 1..) = outcome {
+            // SAFETY: the kernels were compiled from this module's (`Backend::load` compares digests); addresses, shapes and strides
+            // are those of arguments that the caller vouches for and of temporaries that live as long as this run.
+            unsafe { self.program.machine.launch(&mut self.session, launch.kernel, &given.words, blocks) }?;
+        }
+        self.given = given;
+        outcome.map(drop)
+    }
+    /// The dims and words of a launch, checked, and how many blocks it has.
+    fn words(&self, launch: &Launch, given: &mut Given) -> Result<u64, RunError> {
         let module = &self.program.module;
         let broken = |what: String| RunError::Bug(format!("launch {} of `{}`: {what}", launch.kernel, module.name));
         let kernel = module.kernels.get(launch.kernel).ok_or_else(|| broken("there is no such kernel".to_owned()))?;
@@ -285,13 +310,17 @@ impl<M: Machine> Run<'_, M> {
         if launch.args.len() != kernel.memory.len() || launch.dims.len() != kernel.dims.len() {
             return Err(broken("another number of arguments".to_owned()));
         }
-        let dims = launch.dims.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>()?;
-        let mut words = vec![0_u64; places.count() as usize];
-        for (dim, value) in kernel.dims.keys().zip(&dims) {
+        let Given { dims, words } = given;
+        dims.clear();
+        for size in &launch.dims {
+            dims.push(self.size(size)?);
+        }
+        words.clear();
+        words.resize(places.count() as usize, 0);
+        for (dim, value) in kernel.dims.keys().zip(dims.iter()) {
             words[places.dim(dim) as usize] = value.cast_unsigned();
         }
         for ((mem, memory), (buffer, element)) in kernel.memory.iter().zip(&launch.args) {
-            self.provide(*buffer)?;
             let writable = !matches!(module.buffers[*buffer].kind, BufferKind::Input { .. });
             if memory.access != Access::In && !writable {
                 return Err(broken(format!("writes `{}`, an input", module.buffers[*buffer].name)));
@@ -300,8 +329,10 @@ impl<M: Machine> Run<'_, M> {
             let tensor = usize::try_from(at).ok().and_then(|at| self.tensors[buffer.index()].get(at));
             let tensor =
                 tensor.ok_or_else(|| broken(format!("`{}` has no element {at}", module.buffers[*buffer].name)))?;
-            let shape: Option<Vec<i64>> = memory.shape.iter().map(|size| eval(size, &dims)).collect();
-            if shape.as_deref() != Some(&tensor.shape) || tensor.dtype != memory.dtype {
+            let same = |(size, extent): (&Index, &i64)| eval(size, dims) == Some(*extent);
+            let fits = memory.shape.len() == tensor.shape.len() && memory.shape.iter().zip(&tensor.shape).all(same);
+            if !fits || tensor.dtype != memory.dtype {
+                let shape: Option<Vec<i64>> = memory.shape.iter().map(|size| eval(size, dims)).collect();
                 let what =
                     format!("`{}` is {}{:?}, not {}{shape:?}", memory.name, tensor.dtype, tensor.shape, memory.dtype);
                 return Err(broken(what));
@@ -312,13 +343,7 @@ impl<M: Machine> Run<'_, M> {
                 words[places.stride(mem, d) as usize] = stride.cast_unsigned();
             }
         }
-        let blocks = block_count(kernel, &dims).ok_or_else(|| broken("too many blocks".to_owned()))?;
-        if blocks == 0 {
-            return Ok(());
-        }
-        // SAFETY: the kernels were compiled from this module's (`Backend::load` compares digests); addresses, shapes and strides
-        // are those of arguments that the caller vouches for and of temporaries that live as long as this run.
-        unsafe { self.program.machine.launch(&mut self.session, launch.kernel, &words, blocks) }
+        block_count(kernel, dims).ok_or_else(|| broken("too many blocks".to_owned()))
     }
 }
 

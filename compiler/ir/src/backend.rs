@@ -22,6 +22,64 @@ pub trait Backend: Send + Sync {
     fn load(&self, module: &tile::Module, artifact: &Artifact) -> Result<Box<dyn Executable>, CompileError>;
     /// The generated code of every kernel, to read: (title, text) in the order of generation.
     fn explain(&self, module: &tile::Module) -> Result<Vec<(String, String)>, CompileError>;
+    /// The machine that its kernels run on, if it has memory of its own; `None` where kernels reach this process's.
+    fn remote(&self) -> Option<&dyn Remote> {
+        None
+    }
+}
+
+/// A machine with memory of its own. It does what it is given in order while this process goes on; a failure is reported by a
+/// later call that waits.
+pub trait Remote: Send + Sync {
+    /// `bytes` bytes for `what`, uninitialised.
+    ///
+    /// # Errors
+    /// There are not so many; the machine stays usable.
+    fn allocate(&self, bytes: u64, what: &str) -> Result<Box<dyn Block>, RunError>;
+    /// Waits for all that was given before.
+    ///
+    /// # Errors
+    /// Something of it failed.
+    fn synchronize(&self) -> Result<(), RunError>;
+    /// Seconds, by the machine's clock, that it took for what `work` gave it.
+    ///
+    /// # Errors
+    /// Something of it failed.
+    fn seconds(&self, work: &mut dyn FnMut()) -> Result<f64, RunError>;
+    /// What each kernel that `work` started took, in order of first start. Meanwhile launches are not put together.
+    ///
+    /// # Errors
+    /// Something of it failed.
+    fn profile(&self, work: &mut dyn FnMut()) -> Result<Vec<KernelTime>, RunError>;
+}
+
+/// Memory of a [`Remote`] machine, given back when dropped, after all work given before.
+pub trait Block: Send + Sync {
+    /// The address of the first byte, aligned to 256, for kernels.
+    fn address(&self) -> u64;
+    /// How many bytes there are.
+    fn bytes(&self) -> u64;
+    /// Writes bytes from byte `at` on, after the work given before. The bytes are taken before it returns.
+    ///
+    /// # Errors
+    /// They do not fit; the machine failed.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), RunError>;
+    /// Reads bytes from byte `at` on, after the work given before, and waits.
+    ///
+    /// # Errors
+    /// There are fewer; the machine failed.
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), RunError>;
+}
+
+/// What the launches of a kernel took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelTime {
+    /// The kernel's name.
+    pub kernel: String,
+    /// How often it was launched.
+    pub launches: usize,
+    /// Seconds of all launches together.
+    pub seconds: f64,
 }
 
 /// Compiled kernels as bytes.
@@ -61,6 +119,8 @@ pub struct Slot {
     pub shape: Vec<i64>,
     /// Distance in bytes between neighbours along each dimension.
     pub strides: Vec<i64>,
+    /// Whether the address is one of the backend's [`Remote`] machine, not of this process.
+    pub remote: bool,
 }
 
 /// Threads that blocks are spread over.

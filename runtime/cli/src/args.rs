@@ -37,7 +37,7 @@ pub enum Command {
     /// Compile a function for a machine that need not be here, and write its code with a manifest of how to launch it
     Build(BuildArgs),
 
-    /// Measure a language model or attention, beside what the machine can do at best
+    /// Measure a language model or functions of it, beside what the machine can do at best
     Bench(BenchArgs),
 
     /// Say what this machine offers, what is missing and how to get it
@@ -107,6 +107,8 @@ pub enum Suite {
     Attention,
     /// A matrix product
     Contraction,
+    /// Norms and elementwise functions of large arrays
+    Stream,
 }
 
 /// Options of `bench`.
@@ -207,7 +209,7 @@ pub struct GenerateArgs {
     pub threads: Option<std::num::NonZeroUsize>,
 
     /// What runs the kernels
-    #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
+    #[arg(long, visible_alias = "device", value_enum, default_value_t = EngineName::Cranelift)]
     pub engine: EngineName,
 }
 

@@ -4,9 +4,11 @@
 //! rank, so that a wrong dtype or rank is a Rust type error; a [`Tensor`], whose type only the run knows, implements it for
 //! all and is checked by the call.
 
+use crate::Device;
 use crate::cache::Cache;
 use crate::element::Element;
 use crate::tensor::{Tensor, Typed, TypedView, View};
+use std::collections::BTreeMap;
 
 /// Markers of what a parameter takes.
 pub mod kind {
@@ -177,6 +179,43 @@ pub trait Record: Sized {
     fn visit<'a>(&'a self, prefix: &str, visit: &mut dyn FnMut(String, &'a Tensor));
     /// Builds the struct from a source of tensors.
     fn build(prefix: &str, source: &mut dyn Source) -> Result<Self, crate::Error>;
+    /// The struct with all of its tensors where `device` computes, as [`Tensor::to`]. What several fields share is copied once.
+    ///
+    /// # Errors
+    /// As [`Tensor::to`].
+    fn to(&self, device: &Device) -> Result<Self, crate::Error> {
+        let mut moved = Moved { device, tensors: BTreeMap::new(), copies: Vec::new() };
+        self.visit("", &mut |path, tensor| {
+            moved.tensors.insert(path, tensor.clone());
+        });
+        Self::build("", &mut moved)
+    }
+}
+
+/// The tensors of a struct on their way to a device.
+struct Moved<'d> {
+    device: &'d Device,
+    tensors: BTreeMap<String, Tensor>,
+    /// What was copied, and its copy.
+    copies: Vec<(Tensor, Tensor)>,
+}
+
+impl Source for Moved<'_> {
+    fn tensor(&mut self, path: &str) -> Result<Tensor, crate::Error> {
+        let missing = || crate::Error::Tensor(format!("the struct lost its tensor `{path}`"));
+        let tensor = self.tensors.get(path).ok_or_else(missing)?;
+        if let Some((_, copy)) = self.copies.iter().find(|(known, _)| known.is_same(tensor)) {
+            return Ok(copy.clone());
+        }
+        let copy = tensor.to(self.device)?;
+        self.copies.push((tensor.clone(), copy.clone()));
+        Ok(copy)
+    }
+    fn count(&mut self, path: &str) -> Result<usize, crate::Error> {
+        let prefix = format!("{path}.");
+        let entry = |path: &String| path.strip_prefix(&prefix)?.split('.').next()?.parse::<usize>().ok();
+        Ok(self.tensors.keys().filter_map(entry).max().map_or(0, |last| last + 1))
+    }
 }
 
 /// A field of a [`Record`].

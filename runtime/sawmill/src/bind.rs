@@ -26,6 +26,8 @@ pub(crate) struct Bound {
     pub(crate) defaulted: Vec<String>,
     /// The device that arguments are bound to, if any is.
     pub(crate) device: Option<Device>,
+    /// Whether arguments lie in its own memory.
+    pub(crate) resident: bool,
 }
 
 /// Binds `values` and explicitly `given` dims to the signature of `function`.
@@ -50,7 +52,8 @@ pub(crate) fn bind(
     let types = binder.finish_types()?;
     let dims = dims_of(function, &binder.facts, values, given)?;
     check_promises(function, values, &dims)?;
-    Ok(Bound { dims, types, defaulted, device })
+    let resident = values.iter().any(|(_, value)| is_resident(value));
+    Ok(Bound { dims, types, defaulted, device, resident })
 }
 
 /// The value bound to the tensor parameter `name`: its own, or the cache whose field it is.
@@ -273,22 +276,41 @@ fn agree_on_device(
     value: &Value<'_>,
     device: &mut Option<Device>,
 ) -> Result<(), Error> {
-    let views: &[View<'_>] = match value {
-        Value::Tensor(view) => std::slice::from_ref(view),
-        Value::List(list) => &list.items,
-        _ => &[],
-    };
-    for view in views {
-        match (view.device(), &device) {
-            (Some(here), Some(there)) if here != there => {
-                let message = format!("lives on another device ({here:?}) than arguments before it ({there:?})");
+    for here in devices(value) {
+        match &device {
+            Some(there) if here != there => {
+                let message = format!(
+                    "lives on another device ({here:?}) than arguments before it ({there:?}): move it with `.to(&device)`"
+                );
                 return Err(Error::argument(&function.name, &tensor.name, message));
             }
-            (Some(here), None) => *device = Some(here.clone()),
-            _ => {}
+            Some(_) => {}
+            None => *device = Some(here.clone()),
         }
     }
     Ok(())
+}
+
+/// The devices that the tensors of a value are bound to or lie on.
+fn devices<'v>(value: &'v Value<'_>) -> Box<dyn Iterator<Item = &'v Device> + 'v> {
+    match value {
+        Value::Tensor(view) => Box::new(view.device().into_iter()),
+        Value::List(list) => Box::new(list.items.iter().filter_map(View::device)),
+        Value::Cache(cache) => Box::new(cache.device().into_iter()),
+        Value::Caches(caches) => Box::new(caches.iter().filter_map(|cache| cache.device())),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) => Box::new(std::iter::empty()),
+    }
+}
+
+/// Whether some of a value lies in a device's own memory.
+fn is_resident(value: &Value<'_>) -> bool {
+    match value {
+        Value::Tensor(view) => view.remote().is_some(),
+        Value::List(list) => list.items.iter().any(|view| view.remote().is_some()),
+        Value::Cache(cache) => cache.device().is_some(),
+        Value::Caches(caches) => caches.iter().any(|cache| cache.device().is_some()),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) => false,
+    }
 }
 
 fn eval(index: &Index, dims: &[i64]) -> Option<i64> {
@@ -298,7 +320,7 @@ fn eval(index: &Index, dims: &[i64]) -> Option<i64> {
     })
 }
 
-/// Promised ranges of integer arguments in host memory.
+/// Promised ranges of integer arguments; of those in a device's memory what was found once is remembered.
 fn check_promises(function: &Function, values: &[(String, Value<'_>)], dims: &[i64]) -> Result<(), Error> {
     for (_, tensor, input) in inputs(function) {
         let Some((lo, hi)) = &input.promise else { continue };
@@ -313,7 +335,7 @@ fn check_promises(function: &Function, values: &[(String, Value<'_>)], dims: &[i
             _ => &[],
         };
         for view in views {
-            if let Some(value) = integers(view)?.into_iter().find(|value| !range.contains(value)) {
+            if let Some(value) = outside(view, &range)? {
                 return Err(broken_promise(function, tensor, value, &range));
             }
         }
@@ -324,6 +346,20 @@ fn check_promises(function: &Function, values: &[(String, Value<'_>)], dims: &[i
 fn broken_promise(function: &Function, tensor: &Tensor, value: i64, range: &std::ops::Range<i64>) -> Error {
     let message = format!("holds {value}, outside of its promised range {}..{}", range.start, range.end);
     Error::argument(&function.name, &tensor.name, message)
+}
+
+/// An element of an integer tensor that is outside of `range`.
+fn outside(view: &View<'_>, range: &std::ops::Range<i64>) -> Result<Option<i64>, Error> {
+    let Some(storage) = view.remote() else {
+        return Ok(integers(view)?.into_iter().find(|value| !range.contains(value)));
+    };
+    // Of no elements the least is above the greatest.
+    let (least, greatest) = storage.range(view.layout(), || {
+        let values = integers(view)?;
+        let (least, greatest) = (values.iter().min(), values.iter().max());
+        Ok((least.copied().unwrap_or(i64::MAX), greatest.copied().unwrap_or(i64::MIN)))
+    })?;
+    Ok([least, greatest].into_iter().find(|value| least <= greatest && !range.contains(value)))
 }
 
 /// The elements of an integer tensor; none of a packed one.

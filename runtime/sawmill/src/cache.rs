@@ -3,11 +3,12 @@
 //! Storage has a fixed capacity chosen where the cache is made; a call that would pass it is a typed error before anything
 //! runs. All fields of a cache have one length.
 
-use crate::Error;
 use crate::element::RuntimeElem;
+use crate::layout::Layout;
 use crate::memory::{gather, scatter};
 use crate::storage::Storage;
-use crate::tensor::{Layout, Tensor};
+use crate::tensor::Tensor;
+use crate::{Device, Error};
 use sawmill_ir::backend::Slot;
 use sawmill_ir::dtype::DType;
 
@@ -48,6 +49,13 @@ pub trait CacheType: Sized {
     /// An empty cache with room for `capacity` positions; `dims` gives the sizes of the declared dims, in order.
     fn with_capacity(dims: &[usize], capacity: usize) -> Result<Self, Error> {
         Cache::new(&Self::DEF, dims, capacity).map(Self::new)
+    }
+    /// The cache where `device` computes: a copy in its memory, if it has memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Device`] if the device fails or has failed.
+    fn to(&self, device: &Device) -> Result<Self, Error> {
+        self.cache().to(device).map(Self::new)
     }
 }
 
@@ -95,7 +103,8 @@ impl Cache {
             let mut shape = tensor.shape().to_vec();
             shape[*grows] = capacity;
             let store = Store::zeroed(tensor.elem(), &shape, *grows, name)?;
-            let bytes = gather(&tensor.view().slot()).ok_or_else(|| wrong("is larger than memory".into()))?;
+            let bytes =
+                gather(&tensor.to_host()?.view().slot()).ok_or_else(|| wrong("is larger than memory".into()))?;
             if !scatter(&store.slot(len), &bytes) {
                 return Err(wrong("its copy has another size".into()));
             }
@@ -112,9 +121,31 @@ impl Cache {
         let (_, store) = self.fields.iter().find(|(field, _)| field == name)?;
         let mut shape = store.layout.shape.clone();
         shape[store.grows] = self.len;
-        let bytes = gather(&store.slot(self.len));
-        let out_of_memory = || Error::OutOfMemory { what: format!("a copy of {name}"), bytes: self.bytes() as u128 };
-        Some(bytes.ok_or_else(out_of_memory).and_then(|bytes| Tensor::from_bytes(&bytes, store.layout.elem, &shape)))
+        if store.storage.device().is_some() {
+            return Some(store.copied(None, true).and_then(|store| Self::copy_of(&store, self.len, shape)));
+        }
+        Some(Self::copy_of(store, self.len, shape))
+    }
+    /// The first `len` positions of a field in host memory.
+    fn copy_of(store: &Store, len: usize, shape: Vec<usize>) -> Result<Tensor, Error> {
+        let bytes = gather(&store.slot(len));
+        let out_of_memory =
+            || Error::OutOfMemory { what: "a copy of a cache".into(), bytes: store.storage.len() as u128 };
+        Tensor::from_bytes(&bytes.ok_or_else(out_of_memory)?, store.layout.elem, &shape)
+    }
+    /// The cache where `device` computes: a copy in its memory, if it has memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Device`] if the device fails or has failed.
+    pub fn to(&self, device: &Device) -> Result<Self, Error> {
+        let there = device.remote().map(|_| device);
+        let field = |(name, store): &(String, Store)| Ok((name.clone(), store.copied(there, self.len > 0)?));
+        let fields = self.fields.iter().map(field).collect::<Result<_, Error>>()?;
+        Ok(Self { fields, len: self.len, capacity: self.capacity })
+    }
+    /// The device in whose memory the positions lie; `None` for host memory.
+    pub fn device(&self) -> Option<&Device> {
+        self.fields.iter().find_map(|(_, store)| store.storage.device())
     }
     /// Positions held.
     pub fn len(&self) -> usize {
@@ -160,9 +191,25 @@ impl Store {
         let bytes = usize::try_from(bytes).map_err(|_| Error::OutOfMemory { what: what.clone(), bytes })?;
         Ok(Self { storage: Storage::zeroed(bytes, &what)?, layout, grows })
     }
+    /// A copy in the memory of a device, or of this process; of the bytes too if there is something in them.
+    fn copied(&self, device: Option<&Device>, held: bool) -> Result<Self, Error> {
+        let (bytes, what) = (self.storage.len(), "a copy of a cache");
+        let mut storage = match device {
+            None if held => self.storage.copy_out(0, bytes, what)?,
+            None => Storage::zeroed(bytes, what)?,
+            Some(device) => Storage::on(device, bytes, what)?,
+        };
+        if device.is_some() && held {
+            match self.storage.device() {
+                Some(_) => storage.write(0, self.storage.copy_out(0, bytes, what)?.host_bytes())?,
+                None => storage.write(0, self.storage.host_bytes())?,
+            }
+        }
+        Ok(Self { storage, layout: self.layout.clone(), grows: self.grows })
+    }
     /// Memory of the first `len` positions.
     pub(crate) fn slot(&self, len: usize) -> Slot {
-        let mut slot = self.layout.slot(self.storage.address());
+        let mut slot = self.storage.slot(&self.layout);
         // A capacity is at most `isize::MAX` bytes, and `len` at most the capacity.
         slot.shape[self.grows] = len as i64;
         slot

@@ -4,10 +4,11 @@ use crate::Error;
 use crate::compiled::Compiled;
 use crate::pool::Pool;
 use rustc_hash::FxHashMap;
-use sawmill_ir::backend::{Backend, Workers};
+use sawmill_ir::backend::{Backend, KernelTime, Remote, Workers};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// A device. Cloning shares it.
 #[derive(Clone)]
@@ -102,8 +103,10 @@ impl Device {
         let backend = sawmill_llvm::Llvm::at(level, cores).map_err(|e| Error::Environment(e.to_string()))?;
         Self::new(Engine::Llvm, Some(Box::new(backend)), threads, cache_dir)
     }
-    /// GPU number `ordinal` of those that the NVIDIA driver shows, with the user's cache folder. Tensors stay in the process's
-    /// memory; a call copies its arguments to the GPU and its outputs back.
+    /// GPU number `ordinal` of those that the NVIDIA driver shows, with the user's cache folder. Tensors that were moved there
+    /// ([`crate::Tensor::to`]) are used where they are, and calls on them give outputs there; of tensors in the process's memory a call
+    /// makes copies, and copies its outputs back. Work is done in the order of calls, while the process goes on. A device made anew for
+    /// the same GPU has an order (a stream) of its own, and memory of its own.
     ///
     /// # Errors
     /// An environment error that says what is missing: the driver, a GPU of this number, a driver new enough.
@@ -156,7 +159,7 @@ impl Device {
         *slot = Some(device.clone());
         Ok(device)
     }
-    fn new(
+    pub(crate) fn new(
         engine: Engine,
         backend: Option<Box<dyn Backend>>,
         threads: usize,
@@ -177,6 +180,48 @@ impl Device {
     /// The device's threads, for work of the caller's own between calls. A panic in it is an error of that work alone.
     pub fn workers(&self) -> &dyn Workers {
         &self.inner.pool
+    }
+    /// Waits for the calls before, where they go on while the process does.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if one of them failed.
+    pub fn synchronize(&self) -> Result<(), Error> {
+        self.remote().map_or(Ok(()), |remote| remote.synchronize().map_err(failed))
+    }
+    /// Seconds that the device takes for the calls of `work`, by its own clock where it has one.
+    ///
+    /// # Errors
+    /// The error of `work`; [`Error::Device`].
+    pub fn seconds(&self, work: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
+        let mut work = Some(work);
+        let mut outcome = Ok(());
+        let mut once = || outcome = work.take().map_or(Ok(()), |work| work());
+        let seconds = match self.remote() {
+            Some(remote) => remote.seconds(&mut once).map_err(failed),
+            None => {
+                let start = Instant::now();
+                once();
+                Ok(start.elapsed().as_secs_f64())
+            }
+        };
+        outcome?;
+        seconds
+    }
+    /// What each kernel of the calls of `work` takes, in order of first launch; nothing on devices that do not tell.
+    ///
+    /// # Errors
+    /// The error of `work`; [`Error::Device`].
+    pub fn profile(&self, work: impl FnOnce() -> Result<(), Error>) -> Result<Vec<KernelTime>, Error> {
+        let Some(remote) = self.remote() else { return work().map(|()| Vec::new()) };
+        let mut work = Some(work);
+        let mut outcome = Ok(());
+        let times = remote.profile(&mut || outcome = work.take().map_or(Ok(()), |work| work())).map_err(failed);
+        outcome?;
+        times
+    }
+    /// The device's memory, if it has its own.
+    pub(crate) fn remote(&self) -> Option<&dyn Remote> {
+        self.inner.backend.as_ref().and_then(|backend| backend.remote())
     }
     /// Number of workers.
     pub fn threads(&self) -> usize {
@@ -200,6 +245,11 @@ impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} with {} threads", self.inner.engine.name(), self.threads())
     }
+}
+
+/// A failure between calls.
+fn failed(error: sawmill_ir::backend::RunError) -> Error {
+    Error::run("the calls before", error)
 }
 
 /// The user's cache folder for compiled functions: `SAWMILL_CACHE_DIR`, else `XDG_CACHE_HOME`, else `~/.cache`. An empty

@@ -4,8 +4,10 @@
 
 use crate::bind::{self, Bound};
 use crate::call::Call;
+use crate::closure::Capture;
 use crate::compiled::{Compiled, Request};
 use crate::pool::panic_message;
+use crate::storage::Storage;
 use crate::tensor::Tensor;
 use crate::{Device, Error, disk};
 use rustc_hash::FxHashMap;
@@ -132,6 +134,7 @@ fn check_and_compile(call: &Call<'_>) -> Result<Prepared, Error> {
     let signature = call.function.graph()?;
     let bound = bind::bind(signature, &call.values, &call.dims)?;
     let device = choose_device(call, &bound)?;
+    check_captures(call, &device)?;
     let request = Request::new(call.function, signature, &call.closures, &bound)?;
     let compiled = find_or_compile(&device, &request, call.options)?;
     Ok(Prepared { signature, bound, device, compiled })
@@ -154,12 +157,29 @@ fn guarded<T>(function: &'static Function, step: impl FnOnce() -> Result<T, Erro
 fn choose_device(call: &Call<'_>, bound: &Bound) -> Result<Device, Error> {
     match (&call.device, &bound.device) {
         (Some(asked), Some(bound)) if asked != bound => {
-            let message = format!("the call asks for {asked:?}, but arguments live on {bound:?}");
+            let message =
+                format!("the call asks for {asked:?}, but arguments live on {bound:?}: move them with `.to(&device)`");
             Err(Error::Requirement { function: call.function.name.to_owned(), message })
         }
         (Some(device), _) | (None, Some(device)) => Ok(device.clone()),
         (None, None) => Device::shared(),
     }
+}
+
+/// Tensors that closures captured lie in host memory or on the device of the call.
+fn check_captures(call: &Call<'_>, device: &Device) -> Result<(), Error> {
+    for (name, closure) in &call.closures {
+        for (at, capture) in closure.captures.iter().enumerate() {
+            let Capture::Tensor(view) = capture else { continue };
+            if let Some(here) = view.remote().and_then(Storage::device).filter(|here| *here != device) {
+                let message = format!(
+                    "capture {at} lives on another device ({here:?}) than the call ({device:?}): move it with `.to(&device)`"
+                );
+                return Err(Error::argument(call.function.name, name, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The compiled form of `request` on `device`: from memory, else from disk, else compiled, once however many threads ask.

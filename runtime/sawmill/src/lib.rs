@@ -15,6 +15,7 @@ pub mod testing;
 mod error;
 
 mod element;
+mod layout;
 mod storage;
 mod tensor;
 

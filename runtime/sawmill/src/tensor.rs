@@ -5,10 +5,10 @@
 //! bytes. Elements are read through `unsafe` here and by kernels; see `storage` for who may write.
 
 use crate::element::{AnyBits, Element, Plain, RuntimeElem};
+use crate::layout::{Layout, too_large};
 use crate::storage::Storage;
 use crate::{Device, Error};
 use sawmill_ir::backend::Slot;
-use sawmill_ir::dtype::DType;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -19,115 +19,6 @@ pub struct Tensor {
     storage: Arc<Storage>,
     layout: Layout,
     device: Option<Device>,
-}
-
-/// Where the elements of a tensor lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    pub(crate) elem: RuntimeElem,
-    pub(crate) shape: Vec<usize>,
-    /// In bytes; of the last dimension of a packed tensor: between records.
-    pub(crate) strides: Vec<isize>,
-    /// Byte offset of the first element.
-    pub(crate) offset: usize,
-}
-
-impl Layout {
-    /// Row-major elements from `offset`.
-    pub(crate) fn row_major(elem: RuntimeElem, shape: &[usize], offset: usize) -> Result<Self, Error> {
-        let (unit, values) = elem.unit().ok_or_else(|| Error::Tensor(format!("{elem} has no addressable elements")))?;
-        let mut strides = vec![0_isize; shape.len()];
-        let mut step = unit as u128;
-        for (at, size) in shape.iter().enumerate().rev() {
-            strides[at] = isize::try_from(step).map_err(|_| too_large(shape))?;
-            let count = if at + 1 == shape.len() { records(*size, values, elem)? } else { *size };
-            step = step.saturating_mul(count.max(1) as u128);
-        }
-        if shape.is_empty() && values != 1 {
-            return Err(Error::Tensor(format!("a scalar cannot be packed as {elem}")));
-        }
-        Ok(Self { elem, shape: shape.to_vec(), strides, offset })
-    }
-    /// Steps along a dimension: elements, or records of the last dimension of a packed tensor.
-    fn steps(&self, at: usize) -> Result<usize, Error> {
-        let values = self.elem.unit().map_or(1, |(_, values)| values);
-        if at + 1 == self.shape.len() { records(self.shape[at], values, self.elem) } else { Ok(self.shape[at]) }
-    }
-    /// Bytes from the lowest to past the highest element, relative to the first one: (below, above).
-    fn span(&self) -> Result<(u128, u128), Error> {
-        let unit = self.elem.unit().map_or(1, |(bytes, _)| bytes) as u128;
-        let (mut below, mut above) = (0_u128, unit);
-        for at in 0..self.shape.len() {
-            let steps = self.steps(at)?;
-            if steps == 0 {
-                return Ok((0, 0));
-            }
-            let reach = (steps as u128 - 1).saturating_mul(self.strides[at].unsigned_abs() as u128);
-            if self.strides[at] < 0 { below = below.saturating_add(reach) } else { above = above.saturating_add(reach) }
-        }
-        Ok((below, above))
-    }
-    /// Bytes from the first to past the last element of a layout without negative strides.
-    pub(crate) fn bytes(&self) -> Result<u128, Error> {
-        Ok(self.span()?.1)
-    }
-    /// Checks that every element lies in `0..bytes`.
-    fn check(&self, bytes: usize) -> Result<(), Error> {
-        if !self.shape.contains(&0) {
-            // Strides of zero let a shape count more elements than there are bytes.
-            let count = self.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-            count.filter(|count| isize::try_from(*count).is_ok()).ok_or_else(|| too_large(&self.shape))?;
-        }
-        let (below, above) = self.span()?;
-        if above == 0 {
-            return Ok(());
-        }
-        let end = (self.offset as u128).saturating_add(above);
-        if (self.offset as u128) < below || end > bytes as u128 {
-            return Err(Error::Tensor(format!(
-                "shape {:?} with strides {:?} from byte {} leaves its {bytes} bytes",
-                self.shape, self.strides, self.offset
-            )));
-        }
-        Ok(())
-    }
-    /// Whether elements are row-major without gaps.
-    fn is_row_major(&self) -> bool {
-        Self::row_major(self.elem, &self.shape, self.offset).is_ok_and(|plain| {
-            let same = |at: usize| self.shape[at] <= 1 || plain.strides[at] == self.strides[at];
-            (0..self.shape.len()).all(same)
-        })
-    }
-    /// Number of elements.
-    fn count(&self) -> usize {
-        // A shape with a zero may have other sizes whose product overflows.
-        if self.shape.contains(&0) { 0 } else { self.shape.iter().product() }
-    }
-    /// The memory as a kernel sees it, at `base` (the first byte of the storage).
-    pub(crate) fn slot(&self, base: *mut u8) -> Slot {
-        let dtype = match self.elem {
-            RuntimeElem::Type(dtype) => dtype,
-            RuntimeElem::Packed(_) => DType::U8,
-        };
-        Slot {
-            address: base.wrapping_add(self.offset),
-            dtype,
-            shape: self.shape.iter().map(|s| *s as i64).collect(),
-            strides: self.strides.iter().map(|s| *s as i64).collect(),
-        }
-    }
-}
-
-fn too_large(shape: &[usize]) -> Error {
-    Error::Tensor(format!("shape {shape:?} is larger than memory"))
-}
-
-fn records(size: usize, values: usize, elem: RuntimeElem) -> Result<usize, Error> {
-    if size.is_multiple_of(values) {
-        Ok(size / values)
-    } else {
-        Err(Error::Tensor(format!("a row of {size} values is no multiple of {elem}'s {values}")))
-    }
 }
 
 impl Tensor {
@@ -191,17 +82,61 @@ impl Tensor {
     pub fn strides(&self) -> &[isize] {
         &self.layout.strides
     }
-    /// The device the tensor is bound to; `None` for host memory that any CPU engine may use.
+    /// The device in whose memory the tensor lies, or that it is bound to; `None` for host memory that any device may use.
     pub fn device(&self) -> Option<&Device> {
-        self.device.as_ref()
+        self.storage.device().or(self.device.as_ref())
     }
-    /// Binds the tensor to a device.
+    /// Binds the tensor to a device: calls run there. Its elements stay where they are; [`Tensor::to`] moves them.
     #[must_use]
     pub fn on(mut self, device: &Device) -> Self {
         self.device = Some(device.clone());
         self
     }
+    /// Whether the elements lie in a device's own memory.
+    pub fn is_on_device(&self) -> bool {
+        self.storage.device().is_some()
+    }
+    /// The tensor where `device` computes: a copy in its memory, if it has memory of its own and the elements are not there yet;
+    /// otherwise the same elements, bound to it. Calls on tensors of a device's memory copy nothing and leave their outputs there.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Device`] if the device fails or has failed.
+    pub fn to(&self, device: &Device) -> Result<Self, Error> {
+        match self.storage.device() {
+            Some(here) if here == device => Ok(self.clone()),
+            Some(_) => self.to_host()?.to(device),
+            None if device.remote().is_none() => Ok(self.clone().on(device)),
+            None => {
+                let (first, count) = self.layout.reach()?;
+                let mut storage = Storage::on(device, count, &format!("a tensor of shape {:?}", self.layout.shape))?;
+                storage.write(0, &self.storage.host_bytes()[first..first + count])?;
+                let layout = Layout { offset: self.layout.offset - first, ..self.layout.clone() };
+                Ok(Self { storage: Arc::new(storage), layout, device: Some(device.clone()) })
+            }
+        }
+    }
+    /// The tensor in host memory, bound to no device: a copy if the elements lie in a device's memory. Waits for what computes them.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Device`] if the device failed, also while it computed the elements.
+    pub fn to_host(&self) -> Result<Self, Error> {
+        if !self.is_on_device() {
+            return Ok(Self { device: None, ..self.clone() });
+        }
+        let (storage, layout) = host_copy(&self.storage, &self.layout)?;
+        Ok(Self { storage: Arc::new(storage), layout, device: None })
+    }
+    /// Whether both see the same bytes in the same way.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let first = |tensor: &Self| tensor.storage.address().addr() + tensor.layout.offset;
+        let looks = |tensor: &Self| (tensor.layout.elem, tensor.device.clone());
+        let shape = self.layout.shape == other.layout.shape && self.layout.strides == other.layout.strides;
+        first(self) == first(other) && shape && looks(self) == looks(other)
+    }
     /// The elements in row-major order, copied.
+    ///
+    /// # Errors
+    /// The elements are no `E`; as [`Tensor::to_host`].
     pub fn to_vec<E: Plain>(&self) -> Result<Vec<E>, Error> {
         self.view().to_vec()
     }
@@ -225,7 +160,8 @@ impl Tensor {
             base: self.storage.address(),
             bytes: self.storage.len(),
             layout: self.layout.clone(),
-            device: self.device.as_ref(),
+            device: self.device(),
+            remote: self.is_on_device().then_some(&*self.storage),
             life: PhantomData,
         }
     }
@@ -240,6 +176,13 @@ impl fmt::Debug for Tensor {
     }
 }
 
+/// The elements of a layout of a device's memory, in memory of this process.
+fn host_copy(storage: &Storage, layout: &Layout) -> Result<(Storage, Layout), Error> {
+    let (first, count) = layout.reach()?;
+    let copy = storage.copy_out(first, count, &format!("a copy of a tensor of shape {:?}", layout.shape))?;
+    Ok((copy, Layout { offset: layout.offset - first, ..layout.clone() }))
+}
+
 /// A borrowed tensor: what a call takes.
 #[derive(Clone)]
 pub struct View<'a> {
@@ -247,6 +190,8 @@ pub struct View<'a> {
     bytes: usize,
     layout: Layout,
     device: Option<&'a Device>,
+    /// The storage, if it is a device's.
+    remote: Option<&'a Storage>,
     life: PhantomData<&'a [u8]>,
 }
 
@@ -257,17 +202,26 @@ impl<'a> View<'a> {
     pub(crate) fn device(&self) -> Option<&'a Device> {
         self.device
     }
+    /// The storage, if it is a device's.
+    pub(crate) fn remote(&self) -> Option<&'a Storage> {
+        self.remote
+    }
     /// The memory as a kernel sees it: read only.
     pub(crate) fn slot(&self) -> Slot {
-        self.layout.slot(self.base)
+        Slot { remote: self.remote.is_some(), ..self.layout.slot(self.base) }
     }
     /// The memory of the whole storage as a kernel sees it with another layout.
     pub(crate) fn slot_as(&self, layout: &Layout) -> Result<Slot, Error> {
         layout.check(self.bytes)?;
-        Ok(layout.slot(self.base))
+        Ok(Slot { remote: self.remote.is_some(), ..layout.slot(self.base) })
     }
     /// The elements in row-major order, copied.
     pub(crate) fn to_vec<E: Plain>(&self) -> Result<Vec<E>, Error> {
+        if let Some(storage) = self.remote {
+            let (copy, layout) = host_copy(storage, &self.layout)?;
+            let (base, bytes) = (copy.address(), copy.len());
+            return View { base, bytes, layout, device: None, remote: None, life: PhantomData }.to_vec();
+        }
         if E::ELEM != self.layout.elem {
             return Err(Error::Tensor(format!(
                 "elements are {}, not {}",
@@ -335,10 +289,24 @@ impl<E: Element, const R: usize> Typed<E, R> {
     pub fn as_dyn(&self) -> &Tensor {
         &self.inner
     }
-    /// Binds the tensor to a device.
+    /// Binds the tensor to a device, as [`Tensor::on`].
     #[must_use]
     pub fn on(self, device: &Device) -> Self {
         Self { inner: self.inner.on(device), elem: PhantomData }
+    }
+    /// The tensor where `device` computes, as [`Tensor::to`].
+    ///
+    /// # Errors
+    /// As [`Tensor::to`].
+    pub fn to(&self, device: &Device) -> Result<Self, Error> {
+        Ok(Self { inner: self.inner.to(device)?, elem: PhantomData })
+    }
+    /// The tensor in host memory, as [`Tensor::to_host`].
+    ///
+    /// # Errors
+    /// As [`Tensor::to_host`].
+    pub fn to_host(&self) -> Result<Self, Error> {
+        Ok(Self { inner: self.inner.to_host()?, elem: PhantomData })
     }
     /// The same bytes seen with another shape and other strides (in bytes), from `offset` bytes after the first element.
     pub fn restride<const Q: usize>(
@@ -363,17 +331,20 @@ impl<E: Plain, const R: usize> Typed<E, R> {
         Tensor::zeros(E::ELEM, &shape)?.typed()
     }
     /// The elements in row-major order, copied.
-    pub fn to_vec(&self) -> Vec<E> {
-        self.inner.to_vec().expect("the constructor checked the element type")
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; of a tensor in a device's memory as [`Tensor::to_host`].
+    pub fn to_vec(&self) -> Result<Vec<E>, Error> {
+        self.inner.to_vec()
     }
 }
 
 impl<E: AnyBits, const R: usize> Typed<E, R> {
-    /// The elements, if they are row-major without gaps and aligned.
+    /// The elements, if they are row-major without gaps, aligned and in memory of this process.
     pub fn as_slice(&self) -> Option<&[E]> {
         let layout = &self.inner.layout;
-        let first = self.inner.storage.bytes().as_ptr().wrapping_add(layout.offset).cast::<E>();
-        if !layout.is_row_major() || !first.is_aligned() {
+        let first = self.inner.storage.host_bytes().as_ptr().wrapping_add(layout.offset).cast::<E>();
+        if !layout.is_row_major() || !first.is_aligned() || self.inner.is_on_device() {
             return None;
         }
         // SAFETY: the layout was checked, is dense and aligned; shared storage is not written; `E` takes any bit pattern.
@@ -424,7 +395,8 @@ impl<'a, E: Plain, const R: usize> TypedView<'a, E, R> {
     fn of(values: &'a [E], layout: Layout) -> Result<Self, Error> {
         layout.check(size_of_val(values))?;
         let base = values.as_ptr().cast::<u8>().cast_mut();
-        let inner = View { base, bytes: size_of_val(values), layout, device: None, life: PhantomData };
+        let (bytes, remote) = (size_of_val(values), None);
+        let inner = View { base, bytes, layout, device: None, remote, life: PhantomData };
         Ok(Self { inner, elem: PhantomData })
     }
 }

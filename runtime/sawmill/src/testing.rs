@@ -8,6 +8,10 @@
 //! sawmill::assert_plan!(attend::DEF, { D: 64, V: 64 });
 //! ```
 
+mod apart;
+
+pub use apart::Apart;
+
 use crate::{Device, Error, Explanation, Function, RuntimeElem, Specialisation};
 use sawmill_ir::dtype::DType;
 

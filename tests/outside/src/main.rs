@@ -42,7 +42,7 @@ fn by_loops(q: &[f32], k: &[f32], v: &[f32], window: usize) -> Vec<f32> {
 }
 
 fn compare(name: &str, found: &Typed<f32, 2>, wanted: &[f32]) -> Result<(), Box<dyn std::error::Error>> {
-    let found = found.to_vec();
+    let found = found.to_vec()?;
     let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
     if found.len() != wanted.len() || worst.is_nan() || worst > 1e-5 {
         return Err(format!("{name} is off by {worst}").into());

@@ -4,6 +4,7 @@
 
 mod failures;
 mod instructions;
+mod memory;
 mod programs;
 
 use sawmill_cuda::{Assembled, Function, Gpu, GpuError, Launch, Memory, Missing, assemble};

@@ -1,8 +1,9 @@
 //! The suite `llm`: a language model from its file to its tokens.
 //!
-//! In: a checkpoint and a device. Out: rows for starting, compiling, prefill, decoding and memory.
+//! In: a checkpoint and a device. Out: rows for starting, compiling, prefill, decoding and memory; on a GPU also what each kernel takes of a
+//! token.
 //! Limits: a decoded token reads every weight once, so decoding is bounded by memory bandwidth; prefill does two operations
-//! a weight and token, so it is bounded by the multiply-add rate.
+//! a weight and token, so it is bounded by the multiply-add rate where that was measured.
 
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     acquire,
-    engine::llama::Llama,
+    engine::{failure, llama::Llama},
     error::Failure,
     generate::{language_model::LanguageModel, summary},
     model::{self, ModelFile},
@@ -32,6 +33,8 @@ const LONG: usize = 521;
 const PREFILLS: usize = 3;
 /// Warm starts measured.
 const STARTS: usize = 5;
+/// Tokens decoded to see what each kernel takes.
+const PROFILED: usize = 16;
 
 /// A checkpoint that is measured.
 struct Subject<'a> {
@@ -66,8 +69,13 @@ pub fn run(bench: &Bench, path: Option<&Path>, show: &mut dyn FnMut(Row)) -> Res
     let prefill = subject.prefill(&device)?;
     // Before the limits are measured, which takes more memory.
     let peak = summary::peak_memory();
-    show(decoding.limited(Some(bench.limits()?.streaming_read / subject.file.weight_bytes() as f64)));
-    show(prefill.limited(Some(bench.limits()?.multiply_adds / subject.operations_per_token())));
+    let (bandwidth, operations) = match bench.copy_rate()? {
+        Some(copy) => (copy, None),
+        None => (bench.limits()?.streaming_read, Some(bench.limits()?.multiply_adds)),
+    };
+    show(decoding.limited(Some(bandwidth / subject.file.weight_bytes() as f64)));
+    show(prefill.limited(operations.map(|rate| rate / subject.operations_per_token())));
+    subject.kernels(&device, show)?;
     if let Some(peak) = peak {
         show(subject.row("peak memory", format!("{LONG} + {DECODED} tokens"), 0.0, (peak as f64 / 1e6, "MB")));
     }
@@ -91,7 +99,7 @@ impl Subject<'_> {
 
     /// From the start of a process to its first token: with an empty folder of kernels, then with what is in it after that.
     fn starts(&self, kernels: &Path, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
-        let start = || start::seconds_to_text(self.path, self.bench.threads, kernels);
+        let start = || start::seconds_to_text(self.path, self.bench.engine, self.bench.threads, kernels);
         let shape = || "process to first token".to_owned();
         let cold = start()?;
         show(self.row("start, cold", shape(), cold, (cold, "s")));
@@ -113,6 +121,34 @@ impl Subject<'_> {
         let total: f64 = steps.iter().sum();
         let shape = format!("{DECODED} after {SHORT}");
         Ok(self.row("decode", shape, median(steps), (DECODED as f64 / total, "tokens/s")))
+    }
+
+    /// What each kernel takes of a decoded token, the longest first, where the device tells.
+    fn kernels(&self, device: &Device, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
+        if self.bench.copy_rate()?.is_none() {
+            return Ok(());
+        }
+        let mut model = Llama::new(&self.file, device, SHORT + 2 * PROFILED)?;
+        model.prefill(&self.ids[..SHORT])?;
+        self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop))?;
+        let mut outcome = Ok(());
+        let profile = device.profile(|| {
+            outcome = self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop));
+            Ok(())
+        });
+        let mut kernels = profile.map_err(failure)?;
+        outcome?;
+        kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let a_token = |count: f64| count / PROFILED as f64;
+        let all: f64 = a_token(kernels.iter().map(|kernel| kernel.seconds).sum());
+        let launches = |count: usize| format!("{:.1} launches", a_token(count as f64));
+        let count = kernels.iter().map(|kernel| kernel.launches).sum();
+        show(self.row("kernels of a token", launches(count), all, (1e6 * all, "us")));
+        for kernel in &kernels {
+            let seconds = a_token(kernel.seconds);
+            show(self.row(&format!("- {}", kernel.kernel), launches(kernel.launches), seconds, (1e6 * seconds, "us")));
+        }
+        Ok(())
     }
 
     /// Prefills, the last of which goes on to decode as many tokens as a run of usual length, for its memory.

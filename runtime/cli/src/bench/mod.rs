@@ -4,6 +4,7 @@
 
 pub mod attention;
 pub mod contraction;
+pub mod gpu;
 pub mod limits;
 pub mod llm;
 pub mod rows;
@@ -17,7 +18,7 @@ use std::{
     path::Path,
 };
 
-use sawmill::Device;
+use sawmill::{Device, Engine};
 
 use crate::{
     args::{BenchArgs, EngineName, Suite},
@@ -28,6 +29,13 @@ use crate::{
 };
 use rows::Row;
 
+/// Bytes of a copy whose rate is measured.
+#[cfg(feature = "cuda")]
+const COPIED: u64 = 1 << 30;
+/// Copies measured.
+#[cfg(feature = "cuda")]
+const COPIES: usize = 20;
+
 /// What every suite measures with.
 pub struct Bench {
     /// What runs the kernels.
@@ -37,7 +45,8 @@ pub struct Bench {
     /// Threads.
     pub threads: NonZeroUsize,
     limits: OnceCell<MachineFigures>,
-    /// The processor, for rows.
+    copy: OnceCell<f64>,
+    /// The processor or the GPU, for rows.
     pub name: String,
 }
 
@@ -48,8 +57,8 @@ pub struct Bench {
 pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
     let threads = engine::all_threads(args.threads);
     let device = engine::device(args.engine, args.threads)?;
-    let name = format!("{}, {threads} threads", processor());
-    let bench = Bench { engine: args.engine, device, threads, limits: OnceCell::new(), name };
+    let name = gpu_name(&device)?.unwrap_or_else(|| format!("{}, {threads} threads", processor()));
+    let bench = Bench { engine: args.engine, device, threads, limits: OnceCell::new(), copy: OnceCell::new(), name };
     let mut rows = Vec::new();
     let mut stdout = io::stdout().lock();
     let mut show = |row: Row| {
@@ -59,8 +68,11 @@ pub fn command(args: &BenchArgs) -> Result<u8, Failure> {
     };
     match args.suite {
         Suite::Llm => llm::run(&bench, args.model.as_deref(), &mut show)?,
+        Suite::Attention if bench.on_gpu() => gpu::attention::run(&bench, &mut show)?,
         Suite::Attention => attention::run(&bench, &mut show)?,
+        Suite::Contraction if bench.on_gpu() => gpu::contraction::run(&bench, &mut show)?,
         Suite::Contraction => contraction::run(&bench, &mut show)?,
+        Suite::Stream => gpu::stream::run(&bench, &mut show)?,
     }
     if let Some(path) = &args.json {
         let failed =
@@ -78,7 +90,51 @@ fn processor() -> String {
     model.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }
 
+/// The GPU's name, if the device is one.
+fn gpu_name(device: &Device) -> Result<Option<String>, Failure> {
+    if device.engine() != Engine::Cuda {
+        return Ok(None);
+    }
+    #[cfg(feature = "cuda")]
+    return sawmill::cuda::Gpu::open(0).map(|gpu| Some(gpu.facts().name.clone())).map_err(Failure::environment);
+    #[cfg(not(feature = "cuda"))]
+    Ok(None)
+}
+
+/// Bytes a second that copies on the GPU move, read and written.
+fn measured_copy_rate() -> Result<f64, Failure> {
+    #[cfg(feature = "cuda")]
+    {
+        let gpu = sawmill::cuda::Gpu::open(0).map_err(Failure::environment)?;
+        gpu.copy_rate(COPIED, COPIES).map_err(Failure::environment)
+    }
+    #[cfg(not(feature = "cuda"))]
+    Err(Failure::environment("this command was built without GPUs: build with `--features cuda`"))
+}
+
 impl Bench {
+    /// Whether the device is a GPU.
+    pub fn on_gpu(&self) -> bool {
+        self.device.engine() == Engine::Cuda
+    }
+
+    /// Bytes a second that a copy from memory of the GPU to memory of the GPU moves, read and written, measured when it is first asked for;
+    /// `None` for engines of the processor.
+    ///
+    /// # Errors
+    /// An environment error if the GPU fails.
+    pub fn copy_rate(&self) -> Result<Option<f64>, Failure> {
+        if !self.on_gpu() {
+            return Ok(None);
+        }
+        if let Some(known) = self.copy.get() {
+            return Ok(Some(*known));
+        }
+        let measured = measured_copy_rate()?;
+        say(format_args!("{}: a copy moves {:.0} GB/s, read and written", self.name, measured / 1e9));
+        Ok(Some(*self.copy.get_or_init(|| measured)))
+    }
+
     /// Another device of the same engine, with kernels in a folder, or nowhere.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// `llm`, `attention`.
+    /// `llm`, `attention`, `contraction`, `stream`.
     pub suite: String,
     /// What was measured.
     pub op: String,
@@ -21,7 +21,7 @@ pub struct Row {
     pub dtype: String,
     /// What ran it.
     pub engine: String,
-    /// The processor.
+    /// The processor, or the GPU.
     pub device: String,
     /// Median time in milliseconds.
     pub median_ms: f64,

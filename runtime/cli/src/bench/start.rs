@@ -12,19 +12,29 @@ use std::{
     time::Instant,
 };
 
-use crate::{error::Failure, machine::KERNELS_VARIABLE};
+use clap::ValueEnum;
+
+use crate::{args::EngineName, error::Failure, machine::KERNELS_VARIABLE};
 
 /// What the model continues.
 const PROMPT: &str = "The capital of France is";
 
-/// Seconds from starting `sawmill generate` with kernels in `kernels` until it writes; `model` as for `--model`.
+/// Seconds from starting `sawmill generate` with kernels in `kernels` until it writes; `model` and `engine` as on the command line.
 ///
 /// # Errors
 /// An environment error if this program cannot be started again or fails.
-pub fn seconds_to_text(model: Option<&Path>, threads: NonZeroUsize, kernels: &Path) -> Result<f64, Failure> {
+pub fn seconds_to_text(
+    model: Option<&Path>,
+    engine: EngineName,
+    threads: NonZeroUsize,
+    kernels: &Path,
+) -> Result<f64, Failure> {
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
     let mut command = Command::new(program);
     command.args(["generate", PROMPT, "--tokens", "1", "--threads", &threads.to_string()]);
+    if let Some(engine) = engine.to_possible_value() {
+        command.arg("--engine").arg(engine.get_name());
+    }
     if let Some(model) = model {
         command.arg("--model").arg(model);
     }

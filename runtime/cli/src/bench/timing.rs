@@ -1,14 +1,26 @@
-//! Medians of repeated runs.
+//! Medians of repeated runs, by this process's clock or by a device's.
 //!
 //! In: something to run. Out: seconds.
 //! Invariant: the first run, which compiles and touches memory for the first time, is not counted.
 
 use std::time::{Duration, Instant};
 
+use sawmill::{Device, Error};
+
+use crate::{engine::failure, error::Failure};
+
 /// Runs at most so many times.
 const MOST: usize = 50;
 /// Begins no run after this time, but for the first.
 const BUDGET: Duration = Duration::from_secs(3);
+/// Calls that a device makes before its time is taken: the first compiles, the next ones find memory and settle.
+const WARM: usize = 3;
+/// Times taken of a device.
+const SAMPLES: usize = 7;
+/// Seconds of calls that a time is taken of.
+const SAMPLE: f64 = 0.02;
+/// Calls of one sample at most.
+const MOST_CALLS: usize = 500;
 
 /// The median of a list that is not empty; the mean of the middle two where there are two.
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -30,6 +42,19 @@ pub fn median_seconds<E>(mut run: impl FnMut() -> Result<(), E>) -> Result<f64, 
         times.push(seconds(&mut run)?);
     }
     Ok(median(times))
+}
+
+/// The median time of `call` in seconds by the clock of `device`: of several samples of calls that are given one after the other.
+///
+/// # Errors
+/// The first error of `call`, or the device's.
+pub fn on_device(device: &Device, call: impl Fn() -> Result<(), Error>) -> Result<f64, Failure> {
+    let calls = |count: usize| device.seconds(|| (0..count).try_for_each(|_| call())).map_err(failure);
+    calls(WARM)?;
+    let once = calls(1)?;
+    let count = ((SAMPLE / once.max(1e-9)).ceil() as usize).clamp(1, MOST_CALLS);
+    let samples = (0..SAMPLES).map(|_| Ok(calls(count)? / count as f64)).collect::<Result<_, Failure>>()?;
+    Ok(median(samples))
 }
 
 /// The time of one run in seconds.

@@ -1,7 +1,8 @@
 //! The zoo's llama over the weights of a checkpoint.
 //!
 //! In: a [`ModelFile`] and a device. Out: [`Llama`], a [`LanguageModel`].
-//! Invariant: weights stay where the file has them; a tensor is a range of the mapped file with the zoo's shape.
+//! Invariant: weights stay where the file has them, a tensor being a range of the mapped file with the zoo's shape, or are moved once to the
+//! memory that a device has of its own; the cache lies there too.
 
 use std::{sync::Arc, time::Instant};
 
@@ -38,9 +39,10 @@ impl Llama {
     /// A user error if the zoo's model does not take the checkpoint (a mix of encodings), else what the engine reports.
     pub fn new(file: &ModelFile, device: &Device, capacity: usize) -> Result<Self, Failure> {
         let config = file.config.clone();
-        let weights = llama::Model::build("", &mut Checkpoint(file)).map_err(failure)?;
+        let weights = llama::Model::build("", &mut Checkpoint(file)).and_then(|weights| weights.to(device));
+        let weights = weights.map_err(failure)?;
         let sizes = [config.n_kv_heads as usize, config.head_dim as usize];
-        let cache = (0..config.n_layers).map(|_| llama::Kv::with_capacity(&sizes, capacity));
+        let cache = (0..config.n_layers).map(|_| llama::Kv::with_capacity(&sizes, capacity)?.to(device));
         let cache = cache.collect::<Result<_, Error>>().map_err(failure)?;
         let device = device.clone();
         let mut model = Self { device, weights, cache, config, capacity, compiled: Compiled::default() };

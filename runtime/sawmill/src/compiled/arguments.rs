@@ -155,6 +155,6 @@ impl Scalar {
     }
     fn slot(&self) -> Slot {
         let address = self.bytes.as_ptr().cast_mut();
-        Slot { address, dtype: self.dtype, shape: Vec::new(), strides: Vec::new() }
+        Slot { address, dtype: self.dtype, shape: Vec::new(), strides: Vec::new(), remote: false }
     }
 }

@@ -1,7 +1,7 @@
 //! Plans with machine code: compiling, keeping, running them.
 //!
 //! A run gives the executable one strided view per buffer of the plan: arguments and their packed fields where they lie,
-//! caches in place, outputs freshly allocated. Sizes come from the plan's shapes over the call's dims; arithmetic on them is
+//! caches in place, outputs freshly allocated, in a device's own memory if arguments lie there. Sizes come from the plan's shapes over the call's dims; arithmetic on them is
 //! checked.
 
 use super::arguments::Arguments;
@@ -9,8 +9,9 @@ use super::encode::{push, take, take_text};
 use crate::bind;
 use crate::element::RuntimeElem;
 use crate::function::Prepared;
+use crate::layout::Layout;
 use crate::storage::Storage;
-use crate::tensor::{Layout, Tensor, View};
+use crate::tensor::{Tensor, View};
 use crate::{Device, Error};
 use sawmill_ir::backend::{Artifact, Call, Executable, Slot};
 use sawmill_ir::dtype::DType;
@@ -70,8 +71,8 @@ impl Native {
                     slots
                 }
                 BufferKind::Output => {
-                    let (storage, layout) = allocate(buffer, &shape)?;
-                    let slot = layout.slot(storage.address());
+                    let (storage, layout) = allocate(buffer, &shape, prepared)?;
+                    let slot = storage.slot(&layout);
                     outputs.push((buffer.name.clone(), storage, layout));
                     vec![slot]
                 }
@@ -176,12 +177,17 @@ pub(super) fn field_slot(
     view.slot_as(&layout)
 }
 
-fn allocate(buffer: &Buffer, shape: &[usize]) -> Result<(Storage, Layout), Error> {
+/// Memory of an output: the device's own, if arguments lie there.
+fn allocate(buffer: &Buffer, shape: &[usize], prepared: &Prepared) -> Result<(Storage, Layout), Error> {
     let layout = Layout::row_major(RuntimeElem::Type(buffer.dtype), shape, 0)?;
     let what = format!("output {}", buffer.name);
     let bytes = layout.bytes()?;
     let bytes = usize::try_from(bytes).map_err(|_| Error::OutOfMemory { what: what.clone(), bytes })?;
-    Ok((Storage::zeroed(bytes, &what)?, layout))
+    let storage = match &prepared.bound {
+        bound if bound.resident => Storage::on(&prepared.device, bytes, &what)?,
+        _ => Storage::zeroed(bytes, &what)?,
+    };
+    Ok((storage, layout))
 }
 
 /// The views of a cache as long as it will be after the call; an error if there is no room.
