@@ -4,7 +4,7 @@
 //! [`Compiled`] is the same as data. There is nothing here that could run one: loading is refused with a reason.
 
 use crate::inst::{Module, Sm, verify};
-use crate::lower::{Limits, Lowered, Refusal, lower};
+use crate::lower::{Limits, Lowered, Refusal, lower, threads};
 use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{self, text};
@@ -47,7 +47,7 @@ impl Ptx {
     fn kernel(&self, module: &tile::Module, number: usize) -> Result<Compiled, CompileError> {
         let kernel = &module.kernels[number];
         let bug = |message: String| CompileError::Bug { message, text: text::print_kernel(kernel) };
-        let limits = Limits { threads: self.target.threads, shared_bytes: self.target.shared_bytes };
+        let limits = Limits { threads: threads(kernel, self.target.threads), shared_bytes: self.target.shared_bytes };
         let Lowered { entry, dynamic_bytes } =
             lower(kernel, &entry_name(&kernel.name, number), limits).map_err(|refusal| match refusal {
                 Refusal::Unsupported(what) => CompileError::Unsupported(what),

@@ -56,11 +56,18 @@ impl Layout {
     /// Spreads a tile over `2^thread_bits` threads: neighbours of the last axis lie in neighbouring lanes, the warps share the
     /// outermost bits, registers hold what is between. A small tile is repeated in threads that would hold nothing.
     pub fn spread(axes: &[(AxisId, u32)], thread_bits: usize) -> Self {
+        Self::vectors(axes, thread_bits, 0)
+    }
+    /// The same with up to `2^vector_bits` neighbours of the last axis in the lowest registers of one thread, as far as there are
+    /// more elements than threads.
+    pub fn vectors(axes: &[(AxisId, u32)], thread_bits: usize, vector_bits: usize) -> Self {
         let mut bits = flattened(axes);
+        let last = axes.last().map_or(0, |(_, extent)| usize::from(bits_of(*extent)));
+        let own: Vec<Bit> = bits.drain(..vector_bits.min(last).min(bits.len().saturating_sub(thread_bits))).collect();
         let lanes = LANE_BITS.min(thread_bits);
         let upper = bits.len().saturating_sub(thread_bits - lanes).max(lanes.min(bits.len()));
         let warps = bits.split_off(upper);
-        let regs = bits.split_off(lanes.min(bits.len()));
+        let regs = own.into_iter().chain(bits.split_off(lanes.min(bits.len()))).collect();
         let mut threads: Vec<Option<Bit>> = bits.into_iter().map(Some).collect();
         threads.resize(lanes, None);
         threads.extend(warps.into_iter().map(Some));
@@ -142,9 +149,11 @@ impl Layout {
         axes.dedup();
         axes
     }
-    /// The axis whose neighbours lie in neighbouring lanes.
+    /// The axis whose neighbours, or vectors of them, lie in neighbouring lanes.
     pub fn lane_axis(&self) -> Option<AxisId> {
-        self.threads.first().copied().flatten().filter(|b| b.bit == 0).map(|b| b.axis)
+        let first = self.threads.first().copied().flatten()?;
+        let below = (0..first.bit).map(|bit| Bit { axis: first.axis, bit });
+        self.regs.iter().copied().take(first.bit.into()).eq(below).then_some(first.axis)
     }
     /// Whether all lanes of a warp hold the same elements.
     pub fn is_uniform_in_warps(&self) -> bool {

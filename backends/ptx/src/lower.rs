@@ -6,18 +6,24 @@
 //! computes them alike, so branches and bounds are uniform. Parameters stand in the order of [`sawmill_simd::abi`], then the
 //! number of the first block, so that a grid larger than a launch may be is launched in parts.
 
+mod approx;
 mod code;
+
 mod contract;
 mod control;
 mod convert;
+mod defer;
 mod elem;
 mod math;
 mod memory;
 mod place;
 mod reduce;
+mod repeated;
 mod scalar;
 mod shared;
 mod split;
+mod threads;
+mod vector;
 
 use crate::inst::{Builder, Entry, Reg, SharedId, Special, Word};
 use crate::layout::Layout;
@@ -27,15 +33,18 @@ use math::Expansions;
 use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::tile::verify::verify_kernel;
-use sawmill_ir::tile::{Inst, Kernel, Op, Region, Value};
+use sawmill_ir::tile::{Inst, Kernel, MemId, Op, Region, Value};
 use sawmill_simd::abi::ArgWords;
 use shared::{Fence, Home, Room};
 use std::fmt;
+pub use threads::threads;
 
 /// Registers of one tile that a thread may have.
 const MOST_REGISTERS: u32 = 128;
 /// Registers of one tile from which on it is cut, if it can be.
 const LARGE_REGISTERS: u32 = 64;
+/// Registers of a tile that a loop may carry to be reduced behind it.
+const CARRIED_REGISTERS: u32 = 32;
 /// Shared memory that an entry may declare; more is given by the launch.
 const STATIC_BYTES: u32 = 48 << 10;
 
@@ -66,6 +75,8 @@ enum Seen {
     Wide(Reg),
     /// Whether this number is below that.
     Below(Reg, u32),
+    /// Whether rows of a memory start at multiples of 16 bytes and its elements lie next to each other.
+    Rows(MemId),
     /// Whether the thread owns what is repeated over these bits of its number.
     Owner(u32),
 }
@@ -90,6 +101,8 @@ struct Lower<'k> {
     grid: Vec<Reg>,
     held: FxHashMap<Value, Vec<Held>>,
     known: FxHashMap<Value, bool>,
+    /// Integers that are constants.
+    numbers: FxHashMap<Value, i64>,
     homes: FxHashMap<Value, Home>,
     /// Values that got a home in the innermost open region.
     homes_inside: Vec<Value>,
@@ -123,7 +136,8 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         return Err(Refusal::Unsupported(format!("CTAs of {threads} threads")));
     }
     let thread_bits = threads.trailing_zeros() as usize;
-    let kernel = &split::split(kernel, u64::from(threads * LARGE_REGISTERS));
+    let kernel = defer::defer(&repeated::repeated(kernel), u64::from(threads * CARRIED_REGISTERS));
+    let kernel = &split::split(&kernel, u64::from(threads * LARGE_REGISTERS));
     verify_kernel(kernel).map_err(|error| Refusal::Bug(format!("cutting large tiles: {error}")))?;
     let assigned = Assigned::of(kernel, thread_bits);
     fits(kernel, &assigned)?;
@@ -149,12 +163,14 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         grid: Vec::new(),
         held: FxHashMap::default(),
         known: FxHashMap::default(),
+        numbers: FxHashMap::default(),
         homes: FxHashMap::default(),
         homes_inside: Vec::new(),
         seen: vec![FxHashMap::default()],
         refusal: None,
     };
     lower.position();
+    lower.look_at_rows();
     lower.region(&kernel.body);
     lower.c.b.ret();
     lower.finish(limits)

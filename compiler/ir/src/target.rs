@@ -29,6 +29,12 @@ pub struct Target {
     pub threads: u32,
     /// Bytes of memory that the threads of a block share.
     pub shared_bytes: u32,
+    /// Elements that a block takes of what is read once.
+    pub stream_elements: u32,
+    /// Elements of a row that a block keeps between passes over it; 0 where a cache does.
+    pub row_elements: u32,
+    /// Elements of the largest tile that a block computes with; 0 where memory holds tiles of any size.
+    pub tile_elements: u32,
 }
 
 impl Target {
@@ -48,6 +54,9 @@ impl Target {
             launch_us: 4.0,
             threads: 1,
             shared_bytes: 0,
+            stream_elements: 1024,
+            row_elements: 0,
+            tile_elements: 0,
         }
     }
     /// An x86-64 core with AVX2.
@@ -82,6 +91,10 @@ impl Target {
             launch_us: 3.0,
             threads: 128,
             shared_bytes,
+            // Two to four loads of 16 bytes are under way in every thread.
+            stream_elements: 2048,
+            row_elements: 16 << 10,
+            tile_elements: 8 << 10,
         }
     }
     /// Lanes of `bits`-wide elements in one register.

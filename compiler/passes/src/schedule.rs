@@ -16,8 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Below this many positions, a tiled run-time axis is better a scalar of the block.
 pub(crate) const SMALL: i64 = 8;
-/// Elements of a tile when nothing is reused.
-const STREAM: i64 = 1024;
 /// An axis up to this extent may be one whole tile where splitting it would repeat work.
 const WHOLE: i64 = 512;
 
@@ -30,6 +28,8 @@ pub(crate) enum Role {
     Tile(i64),
     /// Tiles of this extent, one after the other in every block.
     Walk(i64),
+    /// The whole axis, of this extent, in one tile, which reductions over it share: read once, kept between passes.
+    Row(i64),
 }
 
 /// How a kernel covers its axes.
@@ -45,6 +45,7 @@ pub(crate) struct Schedule {
 
 /// A sum of products: what it binds, what each factor depends on.
 struct Site {
+    element: TermId,
     bound: Vec<AxisId>,
     factors: Vec<BTreeSet<AxisId>>,
 }
@@ -77,7 +78,7 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let sides = seen.sides(&work.axes, small);
     let heavy = |axis: &AxisId| seen.repeats_inside(work, *axis);
     let repeated = |axis: &AxisId| seen.binders.iter().any(|b| !work.facts.get(b.term).axes.contains(axis));
-    let inner = seen.binders.iter().any(|b| b.nested);
+    let inner = seen.binders.iter().any(|b| b.nested) && !(target.row_elements > 0 && seen.is_flat(work));
     let tiled: Vec<&Vec<AxisId>> = sides.iter().filter(|side| side.iter().any(|a| !heavy(a))).collect();
     let shape = Shape::of(target, tiled.len(), inner);
     let mut roles: BTreeMap<AxisId, Role> = BTreeMap::new();
@@ -90,12 +91,19 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let plain: Vec<AxisId> =
         work.axes.iter().filter(|a| !roles.contains_key(a) && Some(**a) != small).copied().collect();
     let (again, rest): (Vec<AxisId>, Vec<AxisId>) = plain.iter().partition(|a| repeated(a));
-    for (axis, tile) in work.fill(&again, STREAM) {
+    let (rows, again) = work.rows(&again, i64::from(target.row_elements));
+    roles.extend(rows.iter().map(|(axis, extent)| (*axis, Role::Row(*extent))));
+    let stream = i64::from(target.stream_elements);
+    for (axis, tile) in work.fill(&again, stream) {
         let role = if work.known(axis).is_some_and(|e| e <= tile) { Role::Tile(tile) } else { Role::Walk(tile) };
         roles.insert(axis, role);
     }
+    let tiles =
+        |budget: i64| work.fill(&rest, budget).into_iter().filter(|(_, t)| *t > 1).map(|(a, t)| (a, Role::Tile(t)));
     if roles.is_empty() && seen.binders.is_empty() {
-        roles.extend(work.fill(&rest, STREAM).into_iter().filter(|(_, t)| *t > 1).map(|(a, t)| (a, Role::Tile(t))));
+        roles.extend(tiles(stream));
+    } else if let Some(row) = seen.row(work, &rows).filter(|_| target.row_elements > 0 && roles.len() == rows.len()) {
+        roles.extend(tiles(stream / row));
     }
     let run_time = |a: &&AxisId| work.known(**a).is_none() && matches!(roles.get(a), Some(Role::Tile(_)));
     // Few positions share nothing worth a tile: neither a factor with another side, nor what does not depend on them.
@@ -103,10 +111,15 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
         true => sides.len() > 1 && !heavy(axis),
         false => true,
     };
-    let variant = work.axes.iter().find(|a| run_time(a) && tiled_for_reuse(a));
+    let variant = work.axes.iter().find(|a| run_time(a) && tiled_for_reuse(a) && rows.is_empty());
+    let mut reduce = seen.reduce_tiles(work, &shape, stream);
+    reduce.extend(seen.along_rows(work, &rows));
+    if target.tile_elements > 0 {
+        Bound { work, roles: &mut roles, reduce: &mut reduce }.apply(&seen, target.tile_elements.into());
+    }
     Schedule {
         free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
-        reduce: seen.reduce_tiles(work, &shape),
+        reduce,
         small: variant.copied().filter(|_| small.is_none()),
     }
 }
@@ -137,7 +150,7 @@ impl Shape {
         let rows = i64::from(target.vector_registers / 2).max(1);
         match sides {
             // Nothing to reuse: short tiles, so that little of a short axis is computed for nothing.
-            0 => Self { free: square, reduce: if inner { square / 2 } else { STREAM } },
+            0 => Self { free: square, reduce: if inner { square / 2 } else { target.stream_elements.into() } },
             1 if !inner => Self { free: rows, reduce: floats / 2 },
             _ => Self { free: square, reduce: square },
         }
@@ -160,6 +173,21 @@ impl Work<'_> {
         }
         tiles
     }
+    /// Axes of `axes` that fit rows of `budget` elements, with their extents, and the others.
+    fn rows(&self, axes: &[AxisId], budget: i64) -> (BTreeMap<AxisId, i64>, Vec<AxisId>) {
+        let mut left = budget;
+        let (mut rows, mut others) = (BTreeMap::new(), Vec::new());
+        for axis in axes.iter().rev() {
+            match self.known(*axis).filter(|extent| (1..=left).contains(extent)) {
+                Some(extent) => {
+                    left /= extent;
+                    rows.insert(*axis, extent);
+                }
+                None => others.insert(0, *axis),
+            }
+        }
+        (rows, others)
+    }
     /// A tile extent near `budget`: the whole axis if it is at most a quarter longer, the largest divisor down to a quarter of
     /// it, else the budget with a partial tile at the end; a multiple of the axis' own units.
     fn tile(&self, axis: AxisId, budget: i64) -> i64 {
@@ -172,6 +200,59 @@ impl Work<'_> {
                 (most / 4 + 1..=most).rev().find(divides).unwrap_or(most)
             }
             None => most,
+        }
+    }
+}
+
+/// Tiles that are being made smaller.
+struct Bound<'a, 'w> {
+    work: &'a Work<'w>,
+    roles: &'a mut BTreeMap<AxisId, Role>,
+    reduce: &'a mut BTreeMap<AxisId, i64>,
+}
+
+impl Bound<'_, '_> {
+    /// Makes tiles smaller until no term that is computed takes more than `most` elements. The longest axis gives way first, one
+    /// that is summed before one that is not, rows last.
+    fn apply(&mut self, seen: &Structure, most: i64) {
+        for axes in seen.computed(self.work) {
+            while axes.iter().map(|a| self.tile(*a)).fold(1, i64::saturating_mul) > most {
+                let rank = |a: &&AxisId| (!self.is_row(**a), self.tile(**a), self.reduce.contains_key(*a), **a);
+                let shorter = |a: &&AxisId| self.shorter(**a).is_some();
+                // A row alone is as long as rows may be.
+                let free = axes.iter().filter(shorter).filter(|a| !self.is_row(**a) || self.others(&axes, **a) > 1);
+                let Some(axis) = free.max_by_key(rank).copied() else { break };
+                let Some(tile) = self.shorter(axis) else { break };
+                self.set(axis, tile);
+            }
+        }
+    }
+    fn others(&self, axes: &BTreeSet<AxisId>, axis: AxisId) -> i64 {
+        axes.iter().filter(|a| **a != axis).map(|a| self.tile(*a)).fold(1, i64::saturating_mul)
+    }
+    fn is_row(&self, axis: AxisId) -> bool {
+        let along = |(row, role): (&AxisId, &Role)| matches!(role, Role::Row(e) if *row == axis || self.reduce.get(&axis) == Some(e) && self.work.known(axis) == Some(*e));
+        self.roles.iter().any(along)
+    }
+    fn tile(&self, axis: AxisId) -> i64 {
+        match self.roles.get(&axis) {
+            Some(Role::Tile(tile) | Role::Walk(tile) | Role::Row(tile)) => *tile,
+            Some(Role::Scalar) => 1,
+            None => self.reduce.get(&axis).copied().unwrap_or(1),
+        }
+    }
+    /// A tile of about half the extent, if there is one.
+    fn shorter(&self, axis: AxisId) -> Option<i64> {
+        let tile = self.tile(axis);
+        Some(self.work.tile(axis, tile / 2)).filter(|half| (1..tile).contains(half))
+    }
+    fn set(&mut self, axis: AxisId, tile: i64) {
+        match self.roles.get_mut(&axis) {
+            Some(Role::Tile(old) | Role::Walk(old)) => *old = tile,
+            Some(role) => *role = Role::Walk(tile),
+            None => {
+                self.reduce.insert(axis, tile);
+            }
         }
     }
 }
@@ -202,7 +283,7 @@ impl Structure {
             let factors = factors(work.function, *element);
             let factors: Vec<_> = factors.iter().map(|f| work.facts.get(*f).axes.clone()).collect();
             if factors.len() > 1 {
-                self.sites.push(Site { bound: bound.to_vec(), factors });
+                self.sites.push(Site { element: *element, bound: bound.to_vec(), factors });
             }
         }
         if !bound.is_empty() {
@@ -240,6 +321,43 @@ impl Structure {
         sides
     }
 
+    /// The axes of what is computed as tiles, each set once. A sum of products whose factors differ never has its products.
+    fn computed(&self, work: &Work<'_>) -> BTreeSet<BTreeSet<AxisId>> {
+        let apart = |site: &&Site| site.factors.windows(2).any(|pair| pair[0] != pair[1]);
+        let products: BTreeSet<TermId> =
+            self.sites.iter().filter(apart).flat_map(|site| product_terms(work.function, site.element)).collect();
+        let terms = self.visited.iter().map(|(term, _)| *term).filter(|term| !products.contains(term));
+        terms.map(|term| work.facts.get(term).axes.clone()).collect()
+    }
+
+    /// Reductions that go along a row: their axis is as long, and they do not depend on the row's.
+    fn along_rows(&self, work: &Work<'_>, rows: &BTreeMap<AxisId, i64>) -> BTreeMap<AxisId, i64> {
+        let mut along = BTreeMap::new();
+        for binder in &self.binders {
+            let [axis] = binder.bound.as_slice() else { continue };
+            let free = &work.facts.get(binder.term).axes;
+            let row = rows.iter().find(|(row, extent)| !free.contains(row) && work.known(*axis) == Some(**extent));
+            along.extend(row.map(|(_, extent)| (*axis, *extent)));
+        }
+        along
+    }
+
+    /// Whether no reduction inside of another one depends on what that one binds.
+    fn is_flat(&self, work: &Work<'_>) -> bool {
+        let bound = |axis: &AxisId| self.binders.iter().any(|b| b.bound.contains(axis));
+        self.binders.iter().all(|b| !b.nested || !work.facts.get(b.term).axes.iter().any(bound))
+    }
+
+    /// Elements that a position of the other axes takes, if that is known: of rows, of what is reduced. `None` where products are
+    /// summed, which have tiles of their own.
+    fn row(&self, work: &Work<'_>, rows: &BTreeMap<AxisId, i64>) -> Option<i64> {
+        let known = |axes: &Vec<AxisId>| axes.iter().map(|a| work.known(*a)).product::<Option<i64>>();
+        let reduced: Option<Vec<i64>> = self.binders.iter().map(|b| known(&b.bound)).collect();
+        let shared = self.sites.iter().all(|site| site.factors.windows(2).all(|pair| pair[0] == pair[1]));
+        let row = reduced?.into_iter().chain([rows.values().product()]).max()?;
+        (shared && self.is_flat(work)).then_some(row.max(1))
+    }
+
     /// Whether a reduction that depends on `axis` holds one that does not: splitting the axis would repeat that one as often
     /// as there are tiles. A component of a fold that holds no reduction costs less than the others by a tile's extent.
     fn repeats_inside(&self, work: &Work<'_>, axis: AxisId) -> bool {
@@ -251,14 +369,16 @@ impl Structure {
         })
     }
 
-    fn reduce_tiles(&self, work: &Work<'_>, shape: &Shape) -> BTreeMap<AxisId, i64> {
+    fn reduce_tiles(&self, work: &Work<'_>, shape: &Shape, stream: i64) -> BTreeMap<AxisId, i64> {
         let mut tiles: BTreeMap<AxisId, i64> = BTreeMap::new();
         for binder in &self.binders {
             let product = self.sites.iter().any(|s| s.bound == binder.bound);
             let whole = binder.bound.iter().all(|a| work.known(*a).is_some_and(|e| e <= WHOLE));
             let budget = match (binder.nested, product) {
                 (true, _) if whole && binder.bound.len() == 1 => WHOLE,
-                (false, false) => STREAM,
+                // Positions along several axes take more registers than the elements.
+                (false, false) if binder.bound.len() > 1 => stream.min(1024),
+                (false, false) => stream,
                 _ => shape.reduce,
             };
             for (axis, tile) in work.fill(&binder.bound, budget) {
@@ -283,6 +403,18 @@ fn reaches(function: &Function, outer: TermId, inner: TermId) -> bool {
         }
     }
     false
+}
+
+/// The terms whose values a sum of products skips: its element, without its condition, down to the factors.
+fn product_terms(function: &Function, element: TermId) -> Vec<TermId> {
+    let term = &function.terms[element];
+    let inside = match &term.op {
+        Op::Where => &term.args[..1],
+        Op::Elem(ElemOp::Mul) => &term.args[..],
+        _ => return Vec::new(),
+    };
+    let below = inside.iter().flat_map(|arg| product_terms(function, *arg));
+    std::iter::once(element).chain(below).collect()
 }
 
 /// The factors of a summed element, without its condition.

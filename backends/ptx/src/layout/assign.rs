@@ -9,6 +9,7 @@
 //! operands of slices are read at positions that differ from thread to thread, so they get a home.
 
 mod order;
+mod stream;
 
 use super::Layout;
 use order::Order;
@@ -21,6 +22,10 @@ use std::collections::BTreeMap;
 pub(crate) struct Assigned<'k> {
     kernel: &'k Kernel,
     thread_bits: usize,
+    /// Lowest bits of the innermost axis that a thread holds.
+    vector_bits: usize,
+    /// For each value, the power of a power of two that it is a multiple of.
+    powers: Vec<u32>,
     order: Order,
     /// The layout that a value is computed in, if it is computed in one.
     anchors: Vec<Option<Layout>>,
@@ -39,6 +44,8 @@ impl<'k> Assigned<'k> {
         let mut pass = Self {
             kernel,
             thread_bits,
+            vector_bits: stream::vector_bits(kernel),
+            powers: stream::powers(kernel),
             order: Order::of(kernel),
             anchors: vec![None; count],
             wanted: vec![Vec::new(); count],
@@ -67,6 +74,14 @@ impl<'k> Assigned<'k> {
     /// Whether the value has a home in shared memory; and the axis whose neighbours lie next to each other there.
     pub(crate) fn home(&self, value: Value) -> Option<Option<AxisId>> {
         self.homes.get(&value).copied()
+    }
+    /// Whether threads hold neighbours of the innermost axis.
+    pub(crate) fn has_vectors(&self) -> bool {
+        self.vector_bits > 0
+    }
+    /// Whether a scalar is known to be a multiple of two to the `power`.
+    pub(crate) fn is_multiple(&self, value: Value, power: u32) -> bool {
+        self.powers[value.index()] >= power
     }
     /// The layout of scalars: every thread has them.
     pub(crate) fn scalar(&self) -> Layout {
@@ -112,7 +127,7 @@ impl<'k> Assigned<'k> {
     }
     /// The layout of a tile over `axes` that nothing else decides.
     fn free_layout(&self, axes: &[AxisId]) -> Layout {
-        Layout::spread(&self.extents(&self.order.sorted(axes)), self.thread_bits)
+        Layout::vectors(&self.extents(&self.order.sorted(axes)), self.thread_bits, self.vector_bits)
     }
     /// The layout of an access in which neighbours in memory lie in neighbouring lanes.
     fn memory_layout(&self, inst: &Inst, axes: &[AxisId]) -> Layout {
@@ -122,7 +137,7 @@ impl<'k> Assigned<'k> {
         }
         let rest = self.order.sorted(axes).into_iter().filter(|a| !ordered.contains(a));
         let ordered: Vec<AxisId> = rest.collect::<Vec<_>>().into_iter().chain(ordered.iter().copied()).collect();
-        Layout::spread(&self.extents(&ordered), self.thread_bits)
+        Layout::vectors(&self.extents(&ordered), self.thread_bits, self.vector_bits)
     }
     /// Whether lanes of an access in `layout` touch neighbours, or all the same element, or there is nothing to gain.
     fn is_coalesced(&self, inst: &Inst, layout: &Layout) -> bool {

@@ -3,7 +3,7 @@
 //! In: operands in one layout, those with fewer axes in what the layout leaves of them. Out: the result in that layout.
 //! Elementary functions are [`super::math`]'s.
 
-use super::code::{bits, word};
+use super::code::{bits, power_of_two, word};
 use super::math::{Expansion, float, from_bf16, from_f16, to_bf16, to_f16};
 use super::{Held, Lower};
 use crate::inst::{Op, Reg, Word};
@@ -48,12 +48,24 @@ impl Lower<'_> {
             tile::Op::Fma => self.c.fma(from, args[0], args[1], args[2]),
             tile::Op::Cast(to) => self.cast(args[0], from, *to),
             tile::Op::Round(to) => self.round_through(args[0], from, *to),
+            tile::Op::Elem(ElemOp::Div) if self.whole(inst).is_some() => {
+                self.divide_known(from, args[0], self.whole(inst).unwrap_or(1)).0
+            }
+            tile::Op::Elem(ElemOp::Rem) if self.whole(inst).is_some() => {
+                self.divide_known(from, args[0], self.whole(inst).unwrap_or(1)).1
+            }
             tile::Op::Elem(op) => self.apply(*op, from, self.dtype(inst.results[0]), args),
             op => {
                 self.bug(format!("`{}` is not elementwise", op.text()));
                 args[0]
             }
         }
+    }
+
+    /// The divisor of a division of integers, if it is a known power of two.
+    fn whole(&self, inst: &Inst) -> Option<i64> {
+        let known = *self.numbers.get(inst.args.get(1)?)?;
+        (power_of_two(known).is_some() && self.dtype(inst.args[0]).is_int()).then_some(known)
     }
 
     /// An operation on operands whose first has type `from`, with a result of type `to`.
@@ -152,6 +164,9 @@ impl Lower<'_> {
     }
 
     fn function(&mut self, op: ElemOp, dtype: DType, args: &[Reg]) -> Reg {
+        if let Some(value) = self.approximate(op, dtype, args) {
+            return value;
+        }
         self.expand(Expansion::Function(op, dtype), args, || format!("`{op}` on {dtype}"))
     }
     fn expand(&mut self, what: Expansion, args: &[Reg], name: impl FnOnce() -> String) -> Reg {

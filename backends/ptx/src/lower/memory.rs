@@ -14,10 +14,11 @@ use crate::layout::Layout;
 use crate::layout::assign::access_axes;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::graph::Const;
-use sawmill_ir::tile::{self, AxisId, Inst, MemId, Pad, Subscript, Value};
+use sawmill_ir::tile::{self, AxisId, Inst, Kernel, MemId, Pad, Subscript, Value};
 
 /// A coordinate along one dimension, before the register's part.
-enum Along {
+#[derive(Clone)]
+pub(super) enum Along {
     /// What all registers share, and the axes that move it.
     Affine(Reg, Vec<(AxisId, i64)>),
     /// One number for each element.
@@ -25,39 +26,49 @@ enum Along {
 }
 
 /// An access in a layout.
-struct Access {
-    mem: MemId,
-    dtype: DType,
-    dims: Vec<Along>,
-    mask: Option<Held>,
-    axes: Vec<AxisId>,
+pub(super) struct Access {
+    pub(super) mem: MemId,
+    pub(super) dtype: DType,
+    pub(super) dims: Vec<Along>,
+    pub(super) mask: Option<Held>,
+    pub(super) axes: Vec<AxisId>,
     /// Coordinates already computed: dimension, what tells them apart, the byte offset, whether it is inside, the half of the byte.
     known: Vec<((usize, Key), Offset)>,
 }
 
+/// What tells the coordinates of registers along one dimension apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Moved(i64),
     Given(Reg),
 }
 
+/// A coordinate along one dimension.
 #[derive(Clone, Copy)]
-struct Offset {
-    bytes: Reg,
-    inside: Reg,
+pub(super) struct Offset {
+    pub(super) bytes: Reg,
+    pub(super) inside: Reg,
     /// For elements of four bits: whether this is the upper half, as 0 or 4.
     shift: Option<Reg>,
 }
 
 /// Where an element is and whether it may be touched.
-struct Target {
-    address: Reg,
-    allowed: Option<Reg>,
+pub(super) struct Target {
+    pub(super) address: Reg,
+    pub(super) allowed: Option<Reg>,
     shift: Option<Reg>,
 }
 
+impl Access {
+    /// The same, with nothing computed yet: for another part of the program.
+    pub(super) fn again(&self) -> Self {
+        let (dims, mask, axes) = (self.dims.clone(), self.mask.clone(), self.axes.clone());
+        Self { mem: self.mem, dtype: self.dtype, dims, mask, axes, known: Vec::new() }
+    }
+}
+
 impl Lower<'_> {
-    fn access(
+    pub(super) fn access(
         &mut self,
         mem: MemId,
         subs: &[Subscript],
@@ -98,7 +109,13 @@ impl Lower<'_> {
     }
 
     /// The element of a register; `Err` if there is none in any thread.
-    fn target(&mut self, access: &mut Access, layout: &Layout, register: u32, owned: bool) -> Result<Target, Never> {
+    pub(super) fn target(
+        &mut self,
+        access: &mut Access,
+        layout: &Layout,
+        register: u32,
+        owned: bool,
+    ) -> Result<Target, Never> {
         let axes = access.axes.clone();
         let mut allowed = self.within(layout, &axes, register)?;
         if owned {
@@ -120,13 +137,19 @@ impl Lower<'_> {
         Ok(Target { address, allowed, shift })
     }
 
-    fn offset_along(&mut self, access: &mut Access, dim: usize, layout: &Layout, register: u32) -> Offset {
-        let key = match &access.dims[dim] {
+    /// What a register's coordinate along a dimension is known by.
+    pub(super) fn key(&self, access: &Access, dim: usize, layout: &Layout, register: u32) -> Key {
+        match &access.dims[dim] {
             Along::Affine(_, moving) => {
                 Key::Moved(moving.iter().map(|(a, c)| c * i64::from(layout.register_part(*a, register))).sum())
             }
             Along::Gather((held, regs)) => Key::Given(regs[held.register_like(layout, register) as usize]),
-        };
+        }
+    }
+
+    /// A register's coordinate along a dimension.
+    pub(super) fn offset_along(&mut self, access: &mut Access, dim: usize, layout: &Layout, register: u32) -> Offset {
+        let key = self.key(access, dim, layout, register);
         if let Some((_, offset)) = access.known.iter().find(|(k, _)| *k == (dim, key)) {
             return *offset;
         }
@@ -160,11 +183,15 @@ impl Lower<'_> {
         let result = inst.results[0];
         self.define(result, |s, wanted| {
             let layout = s.assigned.load_layout(inst, wanted);
+            if let Some(vector) = s.vector(inst, &layout) {
+                let regs = s.load_vectors(inst, &layout, vector);
+                return s.convert(s.dtype(result), &layout, &regs, wanted);
+            }
             let axes = s.kernel.values[result].axes.clone();
             let mut access = s.access(*mem, subs, &inst.args, *masked, &layout, axes);
             let regs: Vec<Reg> = (0..layout.registers())
                 .map(|register| match s.target(&mut access, &layout, register, false) {
-                    Ok(target) => s.load_element(access.dtype, &target, *pad),
+                    Ok(target) => s.load_element(access.dtype, &target, *pad, is_read_only(s.kernel, *mem)),
                     Err(Never) => s.pad(*pad, access.dtype.widened()),
                 })
                 .collect();
@@ -172,7 +199,8 @@ impl Lower<'_> {
         });
     }
 
-    fn pad(&mut self, pad: Pad, dtype: DType) -> Reg {
+    /// What is read outside.
+    pub(super) fn pad(&mut self, pad: Pad, dtype: DType) -> Reg {
         match (pad, dtype) {
             (Pad::Value(Const::Bool(value)), _) => self.c.truth(value),
             (Pad::Undef, DType::Bool) => self.c.truth(false),
@@ -180,19 +208,20 @@ impl Lower<'_> {
         }
     }
 
-    fn load_element(&mut self, memory: DType, target: &Target, pad: Pad) -> Reg {
+    fn load_element(&mut self, memory: DType, target: &Target, pad: Pad, read_only: bool) -> Reg {
         let computing = memory.widened();
+        let space: &[Word] = if read_only { &[Word::Global, Word::Nc] } else { &[Word::Global] };
         if memory == computing && memory != DType::Bool {
             let reg = self.c.b.reg(code::class(computing));
             if target.allowed.is_some() {
                 self.c.set(computing, reg, pad_immediate(pad, computing));
             }
-            let words = [Word::Global, word(computing)];
+            let words = [space, &[word(computing)]].concat();
             self.c.guarded(target.allowed, |b| b.assign(Op::Ld, &words, reg, &[at(target.address, 0)]));
             return reg;
         }
         let raw = self.c.b.reg(code::class(DType::U32));
-        let words = [Word::Global, if memory.bits() == 16 { Word::U16 } else { Word::U8 }];
+        let words = [space, &[if memory.bits() == 16 { Word::U16 } else { Word::U8 }]].concat();
         if target.allowed.is_some() {
             self.c.set(DType::U32, raw, 0_u32);
         }
@@ -217,24 +246,33 @@ impl Lower<'_> {
     pub(super) fn store(&mut self, inst: &Inst) {
         let tile::Op::Store { mem, subs, masked } = &inst.op else { return };
         let layout = self.assigned.store_layout(inst);
+        if let Some(vector) = self.vector(inst, &layout) {
+            self.store_vectors(inst, &layout, vector);
+            return;
+        }
         let axes = access_axes(self.kernel, inst);
-        let (held, regs) = self.read(inst.args[0], &layout);
+        let values = self.spread(inst.args[0], &layout);
         let mut access = self.access(*mem, subs, &inst.args[1..], *masked, &layout, axes);
         if access.dtype.bits() < 8 {
             self.refuse(Refusal::Unsupported(format!("storing elements of {}, two to a byte", access.dtype)));
             return;
         }
-        let mut narrowed: Vec<Option<Reg>> = vec![None; regs.len()];
-        for register in 0..layout.registers() {
-            let Ok(target) = self.target(&mut access, &layout, register, true) else { continue };
-            let place = held.register_like(&layout, register) as usize;
-            let value = match narrowed[place] {
-                Some(value) => value,
-                None => self.narrow(regs[place], access.dtype),
+        self.store_elements(&mut access, &layout, &values);
+    }
+
+    /// Stores each register's element by itself.
+    pub(super) fn store_elements(&mut self, access: &mut Access, layout: &Layout, values: &[Reg]) {
+        let mut narrowed: Vec<(Reg, Reg)> = Vec::new();
+        for (register, value) in (0_u32..).zip(values) {
+            let Ok(target) = self.target(access, layout, register, true) else { continue };
+            let known = narrowed.iter().find(|(from, _)| from == value).map(|(_, code)| *code);
+            let code = match known {
+                Some(code) => code,
+                None => self.narrow(*value, access.dtype),
             };
-            narrowed[place] = Some(value);
+            narrowed.push((*value, code));
             let words = [Word::Global, stored(access.dtype)];
-            self.c.guarded(target.allowed, |b| b.run(Op::St, &words, &[at(target.address, 0), value.into()]));
+            self.c.guarded(target.allowed, |b| b.run(Op::St, &words, &[at(target.address, 0), code.into()]));
         }
     }
 }
@@ -263,5 +301,32 @@ fn is_zero(pad: Pad, memory: DType) -> bool {
         Pad::Value(Const::Float(bits)) => bits == 0,
         Pad::Value(Const::Int(value)) => value == 0,
         Pad::Value(Const::Bool(value)) => !value,
+    }
+}
+
+/// Whether no thread of a launch writes a memory.
+pub(super) fn is_read_only(kernel: &Kernel, mem: MemId) -> bool {
+    kernel.memory[mem].access == tile::Access::In
+}
+
+/// The pad as a memory's element, if it is exactly one.
+pub(super) fn pad_bits(pad: Pad, memory: DType) -> Option<u32> {
+    match pad {
+        _ if is_zero(pad, memory) => Some(0),
+        Pad::Value(Const::Float(bits)) => {
+            #[expect(clippy::cast_possible_truncation, reason = "constants are rounded to their type")]
+            let bits = (f64::from_bits(bits) as f32).to_bits();
+            match memory {
+                DType::F32 => Some(bits),
+                DType::BF16 => (bits & 0xffff == 0).then_some(bits >> 16),
+                _ => None,
+            }
+        }
+        Pad::Value(Const::Int(value)) if !memory.is_float() => {
+            let low = u64::from(u32::MAX) >> 32_u32.saturating_sub(memory.bits());
+            u32::try_from(value.cast_unsigned() & low).ok()
+        }
+        Pad::Value(Const::Bool(value)) => Some(u32::from(value)),
+        _ => None,
     }
 }

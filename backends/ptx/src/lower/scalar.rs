@@ -6,7 +6,7 @@
 use super::code::{power_of_two, word};
 use super::math::float;
 use super::{Lower, Refusal};
-use crate::inst::{Arg, Op, Reg, Special, Word};
+use crate::inst::{Arg, Class, Guard, Op, Reg, Special, Word};
 use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::graph::Const;
 use sawmill_ir::index::{Atom, Index};
@@ -26,6 +26,9 @@ impl Lower<'_> {
     /// A constant value.
     pub(super) fn constant(&mut self, result: Value, value: Const) {
         let dtype = self.dtype(result);
+        if let Const::Int(number) = value {
+            self.numbers.insert(result, number);
+        }
         let reg = match value {
             Const::Bool(value) => self.c.truth(value),
             _ => self.c.constant(dtype, immediate(value, dtype)),
@@ -45,13 +48,32 @@ impl Lower<'_> {
             if at == 0 {
                 grid[0] = rest;
             } else {
-                let quotient = self.c.two(Op::Div, &[Word::U64], rest, *count);
+                let quotient = self.block_quotient(rest, *count);
                 let product = self.c.mul(DType::I64, quotient, *count);
                 grid[at] = self.c.sub(DType::I64, rest, product);
                 rest = quotient;
             }
         }
         self.grid = grid;
+    }
+
+    /// A quotient of numbers of blocks, which nearly always fit 32 bits, where dividing takes a third of the time.
+    fn block_quotient(&mut self, a: Reg, b: Reg) -> Reg {
+        let quotient = self.c.b.reg(Class::B64);
+        let both = self.c.two(Op::Or, &[Word::B64], a, b);
+        let high = self.c.two(Op::Shr, &[Word::U64], both, 32_u32);
+        let short = self.c.compare(Word::Eq, DType::I64, high, 0_i64);
+        let [narrow, wide, divided] = ["narrow", "wide", "divided"].map(|name| self.c.b.block(name));
+        self.c.b.branch(Guard::unless(short), wide);
+        self.c.b.place(narrow);
+        let [x, y] = [a, b].map(|value| self.c.convert(&[Word::U32, Word::U64], value));
+        let part = self.c.two(Op::Div, &[Word::U32], x, y);
+        self.c.b.assign(Op::Cvt, &[Word::U64, Word::U32], quotient, &[part.into()]);
+        self.c.b.bra(divided);
+        self.c.b.place(wide);
+        self.c.b.assign(Op::Div, &[Word::U64], quotient, &[a.into(), b.into()]);
+        self.c.b.place(divided);
+        quotient
     }
 
     /// The value of an expression over dims.

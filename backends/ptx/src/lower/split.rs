@@ -346,7 +346,7 @@ fn is_straight(region: &Region) -> bool {
 }
 
 /// How parts of a reduction combine, and what combining nothing gives; `None` for reductions to a position.
-fn combination(op: ReduceOp, dtype: DType) -> Option<(ElemOp, Const)> {
+pub(super) fn combination(op: ReduceOp, dtype: DType) -> Option<(ElemOp, Const)> {
     let (least, most) = dtype.int_bounds().unwrap_or((0, 0));
     let number = |float: f64, int: i64| if dtype.is_float() { Const::float(float) } else { Const::Int(int) };
     Some(match op {

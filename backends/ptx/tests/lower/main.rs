@@ -5,6 +5,7 @@
 
 mod operations;
 mod programs;
+mod vectors;
 
 use sawmill_ir::dtype::{DType, Kind};
 use sawmill_ir::tile::interp::{Array, Precision, run};

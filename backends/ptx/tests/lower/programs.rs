@@ -3,7 +3,7 @@
 use super::agree;
 
 /// A program of one kernel over rows of `x`: what `body` makes of tile `%x` over i and j, stored as `y`.
-fn rowwise(tile: (u32, u32), types: (&str, &str), result: &str, body: &str) -> String {
+pub(crate) fn rowwise(tile: (u32, u32), types: (&str, &str), result: &str, body: &str) -> String {
     let ((i, j), (from, to)) = (tile, types);
     let wide = |ty: &str| match ty {
         "f16" | "bf16" => "f32".to_owned(),

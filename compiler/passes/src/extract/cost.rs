@@ -140,6 +140,8 @@ struct Kernel<'a> {
     stored: &'a [bool],
     root: usize,
     grid: AxisSet,
+    /// Axes of the grid that blocks share.
+    spread: AxisSet,
     seconds: f64,
     seen: FxHashSet<(usize, Option<Pass>)>,
     levels: FxHashMap<(usize, AxisSet), Option<u32>>,
@@ -158,6 +160,7 @@ impl<'a> Kernel<'a> {
             stored,
             root,
             grid,
+            spread: grid,
             seconds: 0.0,
             seen: FxHashSet::default(),
             levels: FxHashMap::default(),
@@ -168,9 +171,30 @@ impl<'a> Kernel<'a> {
     }
     fn seconds(&mut self) -> Option<f64> {
         self.level(self.root, AxisSet::EMPTY)?;
+        if self.sizes.rows {
+            self.spread = self.grid.intersect(self.reduced());
+        }
         self.value(self.root, None, AxisSet::EMPTY)?;
         let write = self.sizes.volume(self.grid) * 4.0 * self.sizes.byte;
         Some(self.seconds + write + self.sizes.launch)
+    }
+    /// Axes that some reduction of this kernel has. The others are walked in a block, or are one row of it.
+    fn reduced(&mut self) -> AxisSet {
+        let (mut axes, mut open, mut seen) = (AxisSet::EMPTY, vec![self.root], FxHashSet::default());
+        while let Some(class) = open.pop() {
+            if !seen.insert(class) || self.is_read(class) {
+                continue;
+            }
+            self.visited.push(class);
+            let form = self.form(class);
+            if matches!(form.head, Head::Reduce { .. } | Head::Proj) {
+                axes = axes.union(self.free(class));
+            }
+            if !matches!(form.head, Head::View { .. }) {
+                open.extend(&form.args);
+            }
+        }
+        axes
     }
     fn is_read(&self, class: usize) -> bool {
         class != self.root && self.stored[class]
@@ -292,7 +316,7 @@ impl<'a> Kernel<'a> {
     /// Times that something over `axes` is computed where `bound` are bound: an axis of the grid that is bound again is not
     /// the grid's.
     fn times(&self, axes: AxisSet, bound: AxisSet) -> f64 {
-        self.sizes.volume(axes) * self.sizes.blocks(self.grid.minus(axes.minus(bound)))
+        self.sizes.volume(axes) * self.sizes.blocks(self.spread.minus(axes.minus(bound)))
     }
     fn operations(&mut self, axes: AxisSet, bound: AxisSet, each: f64) {
         self.seconds += self.times(axes, bound) * each * self.sizes.op;

@@ -31,6 +31,8 @@ pub(crate) struct Sizes {
     pub(super) op: f64,
     pub(super) byte: f64,
     pub(super) launch: f64,
+    /// Whether an axis that no reduction of a kernel has stays in one block.
+    pub(super) rows: bool,
 }
 
 impl Sizes {
@@ -65,6 +67,7 @@ impl Sizes {
             op: 1e-9 / (target.op_rate * cores),
             byte: 1e-9 / target.memory_rate,
             launch: 1e-6 * target.launch_us,
+            rows: target.row_elements > 0,
         }
     }
     /// Positions of all axes of a set.

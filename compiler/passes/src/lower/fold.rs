@@ -8,10 +8,11 @@ use super::choose::Chosen;
 use super::emit::{Emit, Scope, State};
 use super::phase::Guard;
 use super::{Lowered, Stop};
+use crate::schedule::Role;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Component, Const, Op, Repair, TermId};
-use sawmill_ir::index::AxisId;
+use sawmill_ir::index::{AxisId, Index};
 use sawmill_ir::tile::{self, Type, Value};
 use std::collections::BTreeSet;
 
@@ -234,8 +235,12 @@ impl<'a> Emit<'a> {
         let (whole, looped): (Vec<AxisId>, Vec<AxisId>) = axes.iter().partition(|a| self.is_whole(**a));
         let mut step = Step::default();
         let mut shadowed = Vec::new();
+        let mut free: BTreeSet<AxisId> = terms.iter().flat_map(|t| self.program.facts.get(*t).axes.clone()).collect();
+        free.retain(|a| !axes.contains(a));
+        let mut used: BTreeSet<tile::AxisId> = self.tile_axes(&free).into_iter().collect();
         for axis in &whole {
-            let (before, partial) = self.place_whole(*axis)?;
+            let (before, partial) = self.place_whole(*axis, &used)?;
+            used.extend(self.tile_axes(&BTreeSet::from([*axis])));
             shadowed.extend(before.map(|b| (*axis, b)));
             step.over.extend(self.tile_axes(&BTreeSet::from([*axis])));
             step.bounds.push((*axis, if partial { Guard::Always } else { Guard::Never }));
@@ -298,15 +303,28 @@ impl<'a> Emit<'a> {
     }
 
     /// Places an axis as one tile, unless it is already; gives a placement that is shadowed, and whether the tile passes the
-    /// axis' end.
-    fn place_whole(&mut self, axis: AxisId) -> Lowered<(Option<super::space::Placed>, bool)> {
+    /// axis' end. The tile is that of a row as long as the axis, if there is one; never one of `used`, which other axes of what is
+    /// combined lie in.
+    fn place_whole(
+        &mut self,
+        axis: AxisId,
+        used: &BTreeSet<tile::AxisId>,
+    ) -> Lowered<(Option<super::space::Placed>, bool)> {
         let extent = self.extent(axis).as_int().unwrap_or(1);
         let unit = self.program.chains.get(&axis).and_then(|c| c.iter().find(|u| **u <= extent)).copied().unwrap_or(1);
         let partial = extent % unit != 0 || extent == 0;
-        if self.space.get(axis).is_some_and(|p| p.whole) {
+        let apart = |e: &Self, position: &Index| e.space.tile_axes(position).iter().all(|a| !used.contains(a));
+        if self.space.get(axis).is_some_and(|p| p.whole && apart(self, &p.position)) {
             return Ok((None, partial));
         }
-        let (position, _, _) = self.cut(axis, extent)?;
+        let chain = |a: &AxisId| self.program.chains.get(a);
+        let rows =
+            self.schedule.free.iter().filter(|(row, role)| *role == Role::Row(extent) && chain(row) == chain(&axis));
+        let mut rows = rows.filter_map(|(row, _)| self.space.get(*row)).map(|p| p.position.clone());
+        let position = match rows.find(|position| apart(self, position)) {
+            Some(position) => position,
+            None => self.cut(axis, extent)?.0,
+        };
         Ok((self.space.place(axis, position, true), partial))
     }
 
@@ -330,8 +348,10 @@ impl<'a> Emit<'a> {
             if !axes.iter().all(|a| self.is_whole(*a) && (self.space.get(*a).is_none_or(|p| p.whole))) {
                 return Ok(());
             }
+            let mut used: BTreeSet<tile::AxisId> = self.tile_axes(&fact.axes).into_iter().collect();
             for axis in axes {
-                self.place_whole(*axis)?;
+                self.place_whole(*axis, &used)?;
+                used.extend(self.tile_axes(&BTreeSet::from([*axis])));
             }
             if let Op::Reduce { op: ReduceOp::Sum, .. } = term.op {
                 self.hoist_product(term.args[0], looped)?;

@@ -135,6 +135,10 @@ impl Emit<'_> {
                     let start = self.scalar_symbol(start);
                     self.space.place(axis, start.scale(unit).add(&inner), false);
                 }
+                Role::Row(extent) => {
+                    let (inner, _, _) = self.cut(axis, extent)?;
+                    self.space.place(axis, inner, true);
+                }
                 Role::Walk(_) => {}
             }
         }

@@ -171,6 +171,7 @@ impl<'a> Planner<'a> {
         let fits = |(axis, role): &(AxisId, Role)| match role {
             _ if own.contains(axis) => true,
             Role::Tile(tile) => function.axes[*axis].extent.as_int().is_some_and(|e| e <= *tile),
+            Role::Row(_) => true,
             Role::Scalar | Role::Walk(_) => false,
         };
         let known = own.iter().all(|a| group.schedule.free.iter().any(|(axis, _)| axis == a));

@@ -52,7 +52,8 @@ impl Order {
     }
 }
 
-fn collect<'k>(region: &'k Region, insts: &mut Vec<&'k Inst>) {
+/// All instructions, those of regions after what holds them.
+pub(super) fn collect<'k>(region: &'k Region, insts: &mut Vec<&'k Inst>) {
     for inst in &region.insts {
         insts.push(inst);
         match &inst.op {
