@@ -13,6 +13,7 @@ mod stream;
 
 use super::Layout;
 use order::Order;
+use sawmill_ir::elem::ElemOp;
 use sawmill_ir::entity::Entity as _;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript, Value};
 use std::collections::BTreeMap;
@@ -74,6 +75,11 @@ impl<'k> Assigned<'k> {
     /// Whether the value has a home in shared memory; and the axis whose neighbours lie next to each other there.
     pub(crate) fn home(&self, value: Value) -> Option<Option<AxisId>> {
         self.homes.get(&value).copied()
+    }
+    /// Whether a value is the rounded result of arithmetic, so that it is off by half a unit in its last place as it is.
+    pub(crate) fn is_rounded(&self, value: Value) -> bool {
+        let op = self.defs.get(&value).map(|inst| &inst.op);
+        op.is_some_and(|op| matches!(op, Op::Fma | Op::Elem(ElemOp::Add | ElemOp::Sub | ElemOp::Mul | ElemOp::Div)))
     }
     /// Whether threads hold neighbours of the innermost axis.
     pub(crate) fn has_vectors(&self) -> bool {

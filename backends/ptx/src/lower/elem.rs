@@ -48,6 +48,9 @@ impl Lower<'_> {
             tile::Op::Fma => self.c.fma(from, args[0], args[1], args[2]),
             tile::Op::Cast(to) => self.cast(args[0], from, *to),
             tile::Op::Round(to) => self.round_through(args[0], from, *to),
+            tile::Op::Elem(ElemOp::Exp) if from == DType::F32 && self.assigned.is_rounded(inst.args[0]) => {
+                self.exp_of_rounded(args[0])
+            }
             tile::Op::Elem(ElemOp::Div) if self.whole(inst).is_some() => {
                 self.divide_known(from, args[0], self.whole(inst).unwrap_or(1)).0
             }

@@ -90,7 +90,12 @@ fn rows_of_any_length_are_copied() {
 
 /// The function in f64, on f32 from the whole range where results are neither subnormal nor infinite, and the largest relative error.
 fn worst(op: &str, exact: impl Fn(f64) -> f64, numbers: &[f32]) -> f64 {
-    let text = rowwise((1, 1024), ("f32", "f32"), "i, j", &format!("    %10: RESULT = {op} %3"));
+    worst_of(&format!("    %10: RESULT = {op} %3"), exact, numbers)
+}
+
+/// The same of a body.
+fn worst_of(body: &str, exact: impl Fn(f64) -> f64, numbers: &[f32]) -> f64 {
+    let text = rowwise((1, 1024), ("f32", "f32"), "i, j", body);
     let input: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
     let lie = (0, numbers.len(), 1);
     let (output, _) = run(&text, DType::F32, (1, numbers.len()), [lie, lie], &input);
@@ -116,6 +121,13 @@ fn approximations_keep_their_bounds() {
     let bound = |power: i32| 2_f64.powi(power);
     let big = |x: f64| if x > f64::from(f32::MAX) { f64::INFINITY } else { x };
     assert!(worst("exp", |x| big(x.exp()), &numbers) < bound(-21));
+    // Doubled exactly, then rounded again: within 2^-22 + 2^-23 |x|.
+    let doubled = "    %4: RESULT = add %3, %3\n    %10: RESULT = exp %4";
+    for most in [1.0, 8.0, 40.0] {
+        let near: Vec<f32> = numbers.iter().copied().filter(|x| x.abs() <= most / 2.0).collect();
+        assert!(worst_of(doubled, |x| (2.0 * x).exp(), &near) < bound(-22) + bound(-23) * f64::from(most));
+    }
+    assert!(worst_of(doubled, |x| big((2.0 * x).exp()), &ends) < bound(-16));
     let finite: Vec<f32> = numbers.iter().copied().filter(|x| x.abs() < 120.0).collect();
     assert!(worst("exp2", |x| big(x.exp2()), &finite) < bound(-22));
     assert!(worst("sigmoid", |x| 1.0 / (1.0 + (-x).exp()), &numbers) < bound(-21));
