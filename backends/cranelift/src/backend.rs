@@ -36,6 +36,14 @@ impl Cranelift {
     pub fn baseline(cores: u32) -> Result<Cpu<Compiler>, CompileError> {
         Ok(with(Compiler::baseline()?, cores))
     }
+
+    /// For any x86-64 processor of a level of the psABI, with `cores` workers.
+    ///
+    /// # Errors
+    /// As [`Compiler::for_level`].
+    pub fn for_level(level: &str, cores: u32) -> Result<Cpu<Compiler>, CompileError> {
+        Ok(with(Compiler::for_level(level)?, cores))
+    }
 }
 
 fn with(compiler: Compiler, cores: u32) -> Cpu<Compiler> {

@@ -5,7 +5,7 @@
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir;
-use cranelift_codegen::isa::{Builder as IsaBuilder, OwnedTargetIsa};
+use cranelift_codegen::isa::{self, Builder as IsaBuilder, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CompiledCode, Context};
 use sawmill_ir::backend::CompileError;
@@ -14,8 +14,17 @@ use sawmill_simd::vir;
 
 use crate::emit;
 
+/// The system that objects are for.
+pub(crate) const OBJECT_TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
 /// Features without which Cranelift calls a library for vector operations.
 const REQUIRED: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
+
+/// What each level of the x86-64 psABI adds, as far as Cranelift knows it; the second level is [`REQUIRED`].
+const LEVELS: [(&str, &[&str]); 2] = [
+    ("x86-64-v3", &["has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"]),
+    ("x86-64-v4", &["has_avx512f", "has_avx512dq", "has_avx512vl"]),
+];
 
 /// Compiles VIR functions for one kind of processor.
 pub struct Compiler {
@@ -45,6 +54,22 @@ impl Compiler {
             for feature in REQUIRED {
                 builder.enable(feature).map_err(|why| bug(why.to_string(), String::new()))?;
             }
+        }
+        Compiler::with(builder)
+    }
+
+    /// For any x86-64 processor of a level of the psABI, `x86-64-v3` or `x86-64-v4`, wherever this runs. Vectors have 128 bits on both.
+    ///
+    /// # Errors
+    /// A name that is no level; a build of Cranelift without x86-64.
+    pub fn for_level(level: &str) -> Result<Compiler, CompileError> {
+        let position = LEVELS.iter().position(|(name, _)| *name == level);
+        let position = position.ok_or_else(|| CompileError::Unsupported(format!("`{level}` is no level of x86-64")))?;
+        let missing = |_| CompileError::Unsupported("this build has no code generator for x86-64".to_owned());
+        let mut builder = isa::lookup_by_name(OBJECT_TRIPLE).map_err(missing)?;
+        let features = LEVELS[..=position].iter().flat_map(|(_, features)| features.iter());
+        for feature in REQUIRED.iter().chain(features) {
+            builder.enable(feature).map_err(|why| bug(why.to_string(), String::new()))?;
         }
         Compiler::with(builder)
     }

@@ -54,6 +54,15 @@ impl<G: CodeGenerator> Cpu<G> {
         Cpu { generator, target }
     }
 
+    /// The code of every kernel of a verified module, in order.
+    ///
+    /// # Errors
+    /// As [`Backend::compile`].
+    pub fn codes(&self, module: &Module) -> Result<Vec<Code>, CompileError> {
+        let code = |kernel: &Kernel| self.generator.compile(&self.lower(kernel)?.function);
+        in_parallel(threads(), &module.kernels, code).into_iter().collect()
+    }
+
     fn kernel(&self, kernel: &Kernel) -> Result<(Vec<u8>, Vec<String>), CompileError> {
         let lowered = self.lower(kernel)?;
         let code = self.generator.compile(&lowered.function)?;
@@ -122,6 +131,11 @@ impl<G: CodeGenerator> Backend for Cpu<G> {
         }
         Ok(texts)
     }
+}
+
+/// Threads that compile for a machine that need not be this one.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }
 
 /// FNV-1a (Fowler, Noll, Vo) of a kernel's text.

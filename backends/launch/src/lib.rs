@@ -5,6 +5,8 @@
 //! is behind that trait; nothing here knows which one it is. Plans are run by [`Program`] on any [`Machine`]: the processor here,
 //! a GPU elsewhere.
 //!
+//! [`interface`] says how a C program calls a function that was compiled ahead of time.
+//!
 //! [`MultiplyAdds`] measures what the processor can do with such code at best.
 //!
 //! Invariants: `unsafe` is in `jit.rs` and where code is called or an output copied (`cpu.rs`, `program.rs`, `meter.rs`, `storage.rs`).
@@ -12,6 +14,7 @@
 mod backend;
 mod code;
 mod cpu;
+pub mod interface;
 mod jit;
 mod lifetimes;
 mod meter;

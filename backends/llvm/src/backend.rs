@@ -37,6 +37,11 @@ impl Llvm {
     pub fn at(level: Level, cores: u32) -> Result<Cpu<Compiler>, CompileError> {
         Ok(with(Compiler::at(level)?, cores))
     }
+
+    /// For any processor of a level, with `cores` workers: its code need not run here.
+    pub fn for_level(level: Level, cores: u32) -> Cpu<Compiler> {
+        with(Compiler::for_level(level), cores)
+    }
 }
 
 fn with(compiler: Compiler, cores: u32) -> Cpu<Compiler> {

@@ -58,6 +58,11 @@ impl Compiler {
         Ok(Compiler { level, tuning })
     }
 
+    /// For any processor of a level, tuned for none in particular, wherever this runs.
+    pub fn for_level(level: Level) -> Compiler {
+        Compiler { level, tuning: level.cpu().to_owned() }
+    }
+
     /// The level that it compiles for.
     pub fn cpu_level(&self) -> Level {
         self.level

@@ -70,6 +70,10 @@ pub struct ExplainArgs {
     #[arg(long, value_enum, default_value_t = EngineName::Cranelift)]
     pub engine: EngineName,
 
+    /// What they are made for where it need not be here: x86-64-v3, x86-64-v4, sm_80 or sm_90
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["engine", "threads"])]
+    pub target: Option<sawmill::BuildTarget>,
+
     /// Threads that the plan is made for [default: as many as processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
@@ -81,9 +85,17 @@ pub struct BuildArgs {
     /// A function of the zoo, such as `causal` or `attention::causal`
     pub name: String,
 
-    /// What the code is for: sm_80 or sm_90
+    /// What the code is for: x86-64-v3 or x86-64-v4 (a static library and a C header), sm_80 or sm_90 (PTX)
     #[arg(long, value_name = "TARGET")]
     pub target: sawmill::BuildTarget,
+
+    /// What makes the code of a processor [default: LLVM in builds that have it]
+    #[arg(long = "by", value_enum, value_name = "GENERATOR")]
+    pub generator: Option<GeneratorName>,
+
+    /// What it is called: files, and names in C, which begin with sawmill_ [default: the function's name]
+    #[arg(long = "as", value_name = "NAME")]
+    pub call: Option<String>,
 
     /// The folder to write to; it is made if missing
     #[arg(long, value_name = "DIR")]
@@ -96,6 +108,26 @@ pub struct BuildArgs {
     /// Element type of a type parameter: f32, bf16, .. or a packed format such as q4_1 [default: f32 or i32]
     #[arg(long = "type", value_name = "NAME=TYPE", value_parser = named)]
     pub types: Vec<(String, String)>,
+}
+
+/// What makes a processor's code ahead of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GeneratorName {
+    /// Vectors of 128 bits, whatever the level
+    Cranelift,
+    /// Vectors as wide as the level has them
+    #[cfg(feature = "llvm")]
+    Llvm,
+}
+
+impl From<GeneratorName> for sawmill::Generator {
+    fn from(name: GeneratorName) -> Self {
+        match name {
+            GeneratorName::Cranelift => Self::Cranelift,
+            #[cfg(feature = "llvm")]
+            GeneratorName::Llvm => Self::Llvm,
+        }
+    }
 }
 
 /// What `bench` measures.
@@ -141,6 +173,10 @@ pub struct CheckArgs {
     #[arg(required_unless_present = "fixtures", conflicts_with = "fixtures")]
     pub name: Option<String>,
 
+    /// Type of the floats whose type the function leaves open
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = FloatName::F32, conflicts_with = "fixtures")]
+    pub floats: FloatName,
+
     /// A directory with a manifest.json and the files that it names
     #[arg(long, value_name = "DIR")]
     pub fixtures: Option<PathBuf>,
@@ -156,6 +192,27 @@ pub struct CheckArgs {
     /// Threads that compute [default: as many as processors]
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// A type of floats to check with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FloatName {
+    /// 32 bits
+    F32,
+    /// The upper half of 32 bits
+    Bf16,
+    /// IEEE, 16 bits
+    F16,
+}
+
+impl From<FloatName> for sawmill::ir::dtype::DType {
+    fn from(name: FloatName) -> Self {
+        match name {
+            FloatName::F32 => Self::F32,
+            FloatName::Bf16 => Self::BF16,
+            FloatName::F16 => Self::F16,
+        }
+    }
 }
 
 /// What runs the kernels.

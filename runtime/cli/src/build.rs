@@ -1,8 +1,11 @@
 //! `sawmill build NAME --target T --out DIR`: a function's code, written ahead of time.
 //!
-//! In: a function of the zoo, a target. Out: in the folder, one file of PTX for each kernel and `NAME.json`, the manifest: buffers with
-//! their layouts, kernels with what a launch must give, the plan's steps. Sizes are expressions over the dims of a call, in the
-//! spelling of tile IR. Files are written aside and renamed, so that a folder never holds half of one.
+//! In: a function of the zoo, a target. Out: in the folder, for a GPU one file of PTX for each kernel, for a processor a static library
+//! and its C header; and `NAME.json`, the manifest: buffers with their layouts, what a launch or a call must give, the plan's
+//! steps. Sizes are expressions over the dims of a call, in the spelling of tile IR. Files are written aside and renamed, so that a
+//! folder never holds half of one.
+
+mod library;
 
 use std::{
     fs,
@@ -12,7 +15,7 @@ use std::{
 };
 
 use sawmill::{
-    Built, BuiltKernel, Function, Specialisation,
+    Built, BuiltCode, BuiltKernel, Function, Specialisation,
     ir::{
         entity::Arena,
         graph::Field,
@@ -20,7 +23,7 @@ use sawmill::{
         tile::{BufferKind, Kernel, Launch, Module, Step, text::print_size},
     },
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     args::BuildArgs, check::adversarial::find, engine::failure, error::Failure, explain::specialisation, terminal::say,
@@ -36,26 +39,46 @@ const FORM: u32 = 1;
 pub fn command(args: &BuildArgs) -> Result<u8, Failure> {
     let function = find(&args.name)?;
     let given = specialisation(function, &args.dims, &args.types)?;
-    let built = function.build(args.target, &given).map_err(failure)?;
+    let name = args.call.as_deref().unwrap_or(function.name);
+    let target = match args.generator {
+        Some(generator) => {
+            let target = args.target.made_by(generator.into());
+            target.ok_or_else(|| {
+                Failure::user(format!("--by names what makes code of a processor, not of {}", args.target))
+            })?
+        }
+        None => args.target,
+    };
+    let built = function.build(target, &given, name).map_err(failure)?;
+    let (what, files) = match &built.code {
+        BuiltCode::Ptx(kernels) => {
+            let files = kernels.iter().map(|kernel| (file_of(name, kernel), kernel.text.as_bytes()));
+            (format!("{} kernels", kernels.len()), files.collect::<Vec<_>>())
+        }
+        BuiltCode::Library(library) => {
+            let archive = (library::archive_of(name), library.archive.as_slice());
+            let header = (library::header_of(name), library.header.as_bytes());
+            (format!("a library by {}", library.made_by), vec![archive, header])
+        }
+    };
     let refused = |error: io::Error| {
         let folder = args.out.display();
         Failure::environment(format!("cannot write to {folder}: {error}"))
             .help("name a folder that can be written with --out")
     };
     fs::create_dir_all(&args.out).map_err(refused)?;
-    for kernel in &built.kernels {
-        write(&args.out, &file_of(function, kernel), kernel.text.as_bytes()).map_err(refused)?;
+    for (file, bytes) in files {
+        write(&args.out, &file, bytes).map_err(refused)?;
     }
-    let manifest = manifest(function, &args.target.to_string(), &given, &built);
+    let manifest = manifest(function, name, &args.target.to_string(), &given, &built);
     let text = serde_json::to_string_pretty(&manifest).map_err(Failure::defect)? + "\n";
-    write(&args.out, &format!("{}.json", function.name), text.as_bytes()).map_err(refused)?;
-    let (count, folder) = (built.kernels.len(), args.out.display());
-    say(format_args!("{}: {count} kernels for {} in {folder}", function.name, args.target));
+    write(&args.out, &format!("{name}.json"), text.as_bytes()).map_err(refused)?;
+    say(format_args!("{name}: {what} for {} in {}", args.target, args.out.display()));
     Ok(0)
 }
 
-fn file_of(function: &Function, kernel: &BuiltKernel) -> String {
-    format!("{}.{}.ptx", function.name, kernel.entry)
+fn file_of(name: &str, kernel: &BuiltKernel) -> String {
+    format!("{name}.{}.ptx", kernel.entry)
 }
 
 /// Writes a file aside and gives it its name. Who may read it is left to the process's mask, as of any file.
@@ -66,7 +89,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     aside.persist(folder.join(name)).map(drop).map_err(|error| error.error)
 }
 
-fn manifest(function: &Function, target: &str, given: &Specialisation, built: &Built) -> Value {
+fn manifest(function: &Function, name: &str, target: &str, given: &Specialisation, built: &Built) -> Value {
     let module = &built.module;
     let buffers = module.buffers.values().map(|buffer| {
         let shape: Vec<String> = buffer.shape.iter().map(|size| print_size(size, &module.dims)).collect();
@@ -79,27 +102,39 @@ fn manifest(function: &Function, target: &str, given: &Specialisation, built: &B
         let field = built.fields.iter().find(|(name, _)| *name == buffer.name).map(|(_, field)| packed(field));
         json!({ "name": buffer.name, "kind": kind, "list": list, "dtype": buffer.dtype.to_string(), "shape": shape, "field": field })
     });
-    let kernels = module.kernels.iter().zip(&built.kernels).map(|(kernel, code)| {
-        json!({
-            "entry": code.entry,
-            "file": file_of(function, code),
-            "threads": code.threads,
-            "dynamic_shared_bytes": code.dynamic_shared_bytes,
-            "parameters": parameters(kernel),
-            "ctas": kernel.grid.iter().map(|(_, blocks)| print_size(blocks, &kernel.dims)).collect::<Vec<_>>(),
-        })
-    });
+    let types = given.types.iter().map(|(name, ty)| (name.clone(), json!(ty.to_string())));
+    let mut manifest = Map::new();
+    for (key, value) in [
+        ("form", json!(FORM)),
+        ("function", json!(function.name)),
+        ("signature", json!(function.signature)),
+        ("target", json!(target)),
+        ("const_dims", given.dims.iter().map(|(name, size)| (name.clone(), json!(size))).collect()),
+        ("types", types.collect()),
+        ("dims", module.dims.values().cloned().collect()),
+        ("buffers", buffers.collect()),
+    ] {
+        manifest.insert(key.to_owned(), value);
+    }
+    match &built.code {
+        BuiltCode::Ptx(kernels) => {
+            let kernels = module.kernels.iter().zip(kernels).map(|(kernel, code)| gpu_kernel(name, kernel, code));
+            manifest.insert("kernels".to_owned(), kernels.collect());
+            manifest.insert("plan".to_owned(), steps(module, &module.plan).into());
+        }
+        BuiltCode::Library(library) => manifest.extend(library::entries(module, library, name)),
+    }
+    Value::Object(manifest)
+}
+
+fn gpu_kernel(name: &str, kernel: &Kernel, code: &BuiltKernel) -> Value {
     json!({
-        "form": FORM,
-        "function": function.name,
-        "signature": function.signature,
-        "target": target,
-        "const_dims": given.dims.iter().map(|(name, size)| (name.clone(), json!(size))).collect::<serde_json::Map<_, _>>(),
-        "types": given.types.iter().map(|(name, ty)| (name.clone(), json!(ty.to_string()))).collect::<serde_json::Map<_, _>>(),
-        "dims": module.dims.values().collect::<Vec<_>>(),
-        "buffers": buffers.collect::<Vec<_>>(),
-        "kernels": kernels.collect::<Vec<_>>(),
-        "plan": steps(module, &module.plan),
+        "entry": code.entry,
+        "file": file_of(name, code),
+        "threads": code.threads,
+        "dynamic_shared_bytes": code.dynamic_shared_bytes,
+        "parameters": parameters(kernel),
+        "ctas": kernel.grid.iter().map(|(_, blocks)| print_size(blocks, &kernel.dims)).collect::<Vec<_>>(),
     })
 }
 

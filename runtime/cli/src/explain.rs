@@ -8,9 +8,11 @@ use std::{
     io::{self, Write},
 };
 
-use sawmill::{Explanation, Function, PackedType, RuntimeElem, Specialisation, ir::dtype::DType};
+use sawmill::{Device, Explanation, Function, PackedType, RuntimeElem, Specialisation, ir::dtype::DType};
 use sawmill_zoo::formats;
 
+#[cfg(feature = "cuda")]
+use crate::args::EngineName;
 use crate::{
     args::ExplainArgs,
     check::{
@@ -33,9 +35,12 @@ const ATTEMPTS: usize = 64;
 /// [`Failure`] of any kind.
 pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
     let function = find(&args.name)?;
-    let device = device(args.engine, args.threads)?;
     let given = specialisation(function, &args.dims, &args.types)?;
-    let explanation = function.explain(&device, &given, args.all).map_err(failure)?;
+    let explanation = match args.target {
+        Some(target) => function.explain_for(target, &given, args.all),
+        None => function.explain(&opened(args)?, &given, args.all),
+    };
+    let explanation = explanation.map_err(failure)?;
     let title = title(function, &given);
     match print(&mut io::stdout().lock(), &title, &explanation, args.no_code) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -47,6 +52,17 @@ pub fn command(args: &ExplainArgs) -> Result<u8, Failure> {
         say(format_args!("{}: {:.1} ms", stage.name, 1e3 * stage.time.as_secs_f64()));
     }
     Ok(0)
+}
+
+/// The device of the engine asked for. Code for a GPU can be shown where there is none, but not by its engine.
+fn opened(args: &ExplainArgs) -> Result<Device, Failure> {
+    let opened = device(args.engine, args.threads);
+    #[cfg(feature = "cuda")]
+    if args.engine == EngineName::Cuda {
+        return opened
+            .map_err(|failure| failure.help("`--target sm_80` or `--target sm_90` shows the code without a GPU"));
+    }
+    opened
 }
 
 /// Values of all const dims and type parameters, stated or usual.

@@ -25,7 +25,7 @@ use sawmill_syntax::host::Resolved;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-#[cfg(feature = "ptx")]
+#[cfg(feature = "ahead")]
 pub(crate) use native::packed_fields;
 
 /// What is compiled, apart from the device.

@@ -7,6 +7,7 @@ use crate::compiled::link_function;
 use crate::element::RuntimeElem;
 use crate::function::Function;
 use crate::{Device, Error};
+use sawmill_ir::backend::Backend;
 use sawmill_ir::graph::{self, text::print_function};
 use sawmill_ir::tile;
 use sawmill_passes::{StopReason, link, lower, normalise, optimise_explained};
@@ -65,45 +66,55 @@ impl Function {
         let bindings = link::Bindings { dims: given.dims.clone(), ..Default::default() };
         link_function(self, &given.types, bindings)
     }
+
     /// Compiles the function for `device` and tells how. Closures take their defaults, optional arguments are
     /// given; `all` shows the steps that are bookkeeping too.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a device without a backend, else what compiling reports.
     pub fn explain(&'static self, device: &Device, given: &Specialisation, all: bool) -> Result<Explanation, Error> {
-        let engine = device.engine().name();
-        let fail = |error| Error::compile(self.name, engine, error);
         let backend = device.inner.backend.as_deref().ok_or_else(|| Error::Unsupported {
             function: self.name.to_owned(),
-            engine: engine.to_owned(),
+            engine: device.engine().name().to_owned(),
             message: "it compiles nothing that could be explained".to_owned(),
         })?;
-        let linked = self.linked(given)?;
-        let normal = normalise(&linked).map_err(fail)?;
-        let optimised = optimise_explained(&normal, backend.target()).map_err(fail)?;
-        let derivations =
-            optimised.derivations.iter().filter(|derivation| all || derivation.steps.iter().any(|s| !s.quiet));
-        let derivations = derivations.map(|derivation| derivation.show(all)).collect::<Result<_, _>>().map_err(fail)?;
-        let tiles = lower(&optimised.function, backend.target()).map_err(fail)?;
-        let stages = optimised.stages.iter().map(|stage| Stage {
-            name: stage.stage,
-            stop: match stage.stop {
-                StopReason::Saturated => "saturated",
-                StopReason::Nodes => "node limit",
-                StopReason::Iterations => "round limit",
-            },
-            nodes: stage.nodes,
-            classes: stage.classes,
-            rounds: stage.rounds,
-            time: stage.time,
-        });
-        Ok(Explanation {
-            linked: print_function(&linked),
-            stages: stages.collect(),
-            derivations,
-            plan: print_function(&optimised.function),
-            code: backend.explain(&tiles).map_err(fail)?,
-            tiles: tile::text::print(&tiles),
-        })
+        explain(self, backend, given, all)
     }
+}
+
+/// What `backend` makes of `function`, and how.
+pub(crate) fn explain(
+    function: &'static Function,
+    backend: &dyn Backend,
+    given: &Specialisation,
+    all: bool,
+) -> Result<Explanation, Error> {
+    let fail = |error| Error::compile(function.name, backend.name(), error);
+    let linked = function.linked(given)?;
+    let normal = normalise(&linked).map_err(fail)?;
+    let optimised = optimise_explained(&normal, backend.target()).map_err(fail)?;
+    let derivations =
+        optimised.derivations.iter().filter(|derivation| all || derivation.steps.iter().any(|s| !s.quiet));
+    let derivations = derivations.map(|derivation| derivation.show(all)).collect::<Result<_, _>>().map_err(fail)?;
+    let tiles = lower(&optimised.function, backend.target()).map_err(fail)?;
+    let stages = optimised.stages.iter().map(|stage| Stage {
+        name: stage.stage,
+        stop: match stage.stop {
+            StopReason::Saturated => "saturated",
+            StopReason::Nodes => "node limit",
+            StopReason::Iterations => "round limit",
+        },
+        nodes: stage.nodes,
+        classes: stage.classes,
+        rounds: stage.rounds,
+        time: stage.time,
+    });
+    Ok(Explanation {
+        linked: print_function(&linked),
+        stages: stages.collect(),
+        derivations,
+        plan: print_function(&optimised.function),
+        code: backend.explain(&tiles).map_err(fail)?,
+        tiles: tile::text::print(&tiles),
+    })
 }

@@ -28,7 +28,7 @@ mod memory;
 mod device;
 mod pool;
 
-#[cfg(feature = "ptx")]
+#[cfg(feature = "ahead")]
 mod ahead;
 mod bind;
 mod call;
@@ -38,8 +38,8 @@ mod function;
 
 mod disk;
 
-#[cfg(feature = "ptx")]
-pub use ahead::{BuildTarget, Built, BuiltKernel};
+#[cfg(feature = "ahead")]
+pub use ahead::{BuildTarget, Built, BuiltCode, BuiltKernel, BuiltLibrary, Generator};
 pub use arg::{Arg, Determines, FieldDef, List, Record, Source, Value, kind};
 pub use cache::{Cache, CacheDef, CacheField, CacheType};
 pub use call::Call;
@@ -54,6 +54,8 @@ pub use function::{Format, Function, Options};
 pub use half::{bf16, f16};
 #[cfg(feature = "cranelift")]
 pub use sawmill_cranelift::MultiplyAdds;
+#[cfg(feature = "ahead")]
+pub use sawmill_cranelift::interface;
 #[cfg(feature = "cuda")]
 pub use sawmill_cuda as cuda;
 pub use sawmill_ir as ir;

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sawmill::{
-    Device, Function,
+    Device, Function, RuntimeElem,
     ir::{
         dtype::{DType, Kind},
         entity::Entity,
-        graph::{Function as Graph, Input, Param, Tensor, TensorKind},
+        graph::{Elem, Function as Graph, Input, Param, Tensor, TensorKind},
     },
 };
 
@@ -40,6 +40,9 @@ const WORK: f64 = 2e6;
 pub const ROUNDS: u64 = 3;
 /// Difference allowed, relative to the largest expected value: an f32 sum of a few hundred terms.
 const RELATIVE: f64 = 1e-4;
+/// The same where arguments or outputs are bf16, and where they are f16.
+const BF16: f64 = 1.0 / 64.0;
+const F16: f64 = 1.0 / 512.0;
 
 /// What the float inputs of a round are.
 #[derive(Clone, Copy, Debug)]
@@ -84,26 +87,37 @@ pub fn find(name: &str) -> Result<&'static Function, Failure> {
     })
 }
 
-/// Runs `rounds` rounds of every kind of values; hands a line for each to `show`; the number that failed.
+/// Whether the caller chooses the type of some floats.
+///
+/// # Errors
+/// A defect if the program does not hold the function.
+pub fn is_generic(function: &'static Function) -> Result<bool, Failure> {
+    let graph = function.graph().map_err(failure)?;
+    Ok(graph.type_params.iter().any(|param| !param.int))
+}
+
+/// Runs `rounds` rounds of every kind of values; hands a line for each to `show`; the number that failed. `floats` is the type of the floats
+/// whose type the caller chooses: f32, bf16 or f16.
 ///
 /// # Errors
 /// A user error if no sizes satisfy the function's requirements.
 pub fn run(
     function: &'static Function,
     device: &Device,
+    floats: DType,
     rounds: u64,
     show: &mut dyn FnMut(&str),
 ) -> Result<usize, Failure> {
-    let graph = function.graph().map_err(failure)?;
+    let graph = &typed(function.graph().map_err(failure)?, floats);
     let reference = Device::interpreter().map_err(failure)?;
     let mut failed = 0;
     for round in 0..rounds {
         let mut random = ChaCha8Rng::seed_from_u64(round);
-        let first = Round::new(function, graph, &mut random)?;
+        let first = Round::new(function, graph, floats, &mut random)?;
         for kind in KINDS {
             let sizes = first.sizes(graph, &mut random)?;
             let bound = inputs(graph, &sizes, kind, &mut random);
-            let verdict = agree(function, &bound, device, &reference, relative(graph));
+            let verdict = agree((function, graph), &bound, device, &reference);
             let shown = graph.dims.iter().map(|(id, dim)| format!("{}={}", dim.name, sizes[id.index()]));
             let shown: Vec<String> = shown.collect();
             let reason = verdict.as_ref().err().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -115,6 +129,19 @@ pub fn run(
     Ok(failed)
 }
 
+/// The signature with a type for each parameter that stands for floats.
+fn typed(graph: &Graph, floats: DType) -> Graph {
+    let mut typed = graph.clone();
+    for id in graph.tensors.keys() {
+        if let Elem::Param(at) = graph.tensors[id].elem
+            && !graph.type_params[at as usize].int
+        {
+            typed.tensors[id].elem = Elem::Type(floats);
+        }
+    }
+    typed
+}
+
 /// What stays in a round: const dims, so that the function is compiled once.
 struct Round {
     linked: Graph,
@@ -122,9 +149,16 @@ struct Round {
 }
 
 impl Round {
-    fn new(function: &'static Function, graph: &Graph, random: &mut ChaCha8Rng) -> Result<Self, Failure> {
+    fn new(
+        function: &'static Function,
+        graph: &Graph,
+        floats: DType,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Self, Failure> {
+        let chosen = graph.type_params.iter().filter(|param| !param.int);
+        let types = chosen.map(|param| (param.name.clone(), RuntimeElem::Type(floats))).collect();
         let link = |sizes: &[i64]| {
-            let given = specialisation(graph, sizes, &BTreeMap::new());
+            let given = specialisation(graph, sizes, &types);
             function.linked(&given).map_err(failure)
         };
         let sizes =
@@ -168,28 +202,30 @@ fn affordable(
     least.map(|(_, sizes)| sizes).ok_or_else(none)
 }
 
-/// Difference allowed, relative to the largest expected value. What passes through a cache of 16-bit floats may be rounded
-/// the other way, and so may all that follows from it.
+/// Difference allowed, relative to the largest expected value. A cache of 16-bit floats may round the other way what it keeps, and so may
+/// all that follows from it; where arguments or outputs are 16-bit floats, a few roundings may differ.
 fn relative(graph: &Graph) -> f64 {
-    let kept = graph.tensors.values().filter_map(|tensor| match &tensor.kind {
-        TensorKind::Input(input) if input.grows.is_some() => Some(zoo::dtype(graph, &tensor.elem)),
-        _ => None,
-    });
-    kept.fold(RELATIVE, |most, dtype| match dtype {
-        DType::F16 => most.max(f64::from(sawmill::f16::EPSILON)),
-        DType::BF16 => most.max(f64::from(sawmill::bf16::EPSILON)),
-        _ => most,
-    })
+    let one = |tensor: &Tensor| {
+        let keeps = matches!(&tensor.kind, TensorKind::Input(input) if input.grows.is_some());
+        match (zoo::dtype(graph, &tensor.elem), keeps) {
+            (DType::F16, true) => f64::from(sawmill::f16::EPSILON),
+            (DType::BF16, true) => f64::from(sawmill::bf16::EPSILON),
+            (DType::F16, false) => F16,
+            (DType::BF16, false) => BF16,
+            _ => RELATIVE,
+        }
+    };
+    graph.tensors.values().map(one).fold(RELATIVE, f64::max)
 }
 
 fn agree(
-    function: &'static Function,
+    (function, graph): (&'static Function, &Graph),
     bound: &Bound,
     device: &Device,
     reference: &Device,
-    relative: f64,
 ) -> Result<(), String> {
-    let run = |device| zoo::run(function, bound, device).map_err(|error| error.to_string());
+    let relative = relative(graph);
+    let run = |device| zoo::run(function, graph, bound, device).map_err(|error| error.to_string());
     let (found, wanted) = (run(device)?, run(reference)?);
     for (name, wanted) in &wanted {
         let found = found.get(name).ok_or_else(|| format!("the engine gives no output `{name}`"))?;

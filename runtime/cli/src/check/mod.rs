@@ -21,7 +21,11 @@ use std::{
     io::{self, Write},
 };
 
-use crate::{args::CheckArgs, engine, error::Failure};
+use crate::{
+    args::{CheckArgs, FloatName},
+    engine,
+    error::Failure,
+};
 
 /// Exit code of a check that ran and found something wrong.
 const FOUND_EXIT: u8 = 1;
@@ -45,7 +49,11 @@ pub fn command(args: &CheckArgs) -> Result<u8, Failure> {
         }
         (None, Some(name)) => {
             let show = &mut |line: &str| print(&line);
-            adversarial::run(adversarial::find(name)?, &device, adversarial::ROUNDS, show)?
+            let function = adversarial::find(name)?;
+            if args.floats != FloatName::F32 && !adversarial::is_generic(function)? {
+                return Err(Failure::user(format!("the types of {name}'s floats are not the caller's to choose")));
+            }
+            adversarial::run(function, &device, args.floats.into(), adversarial::ROUNDS, show)?
         }
         (None, None) => return Err(Failure::user("name a function, or a directory with --fixtures")),
     };

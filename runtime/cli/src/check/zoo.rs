@@ -64,16 +64,23 @@ impl Zoo {
 impl Runner for Zoo {
     fn run(&self, candidate: &Candidate, bound: &Bound) -> Result<BTreeMap<String, Array>, String> {
         let function = self.functions.get(&candidate.name).ok_or("the zoo has no such function")?;
-        run(function, bound, &self.device).map_err(|error| error.to_string())
+        let outputs = function.graph().and_then(|graph| run(function, graph, bound, &self.device));
+        outputs.map_err(|error| error.to_string())
     }
 }
 
-/// Runs `function` on `device`; its outputs, and what its caches hold afterwards.
+/// Runs `function` on `device`; its outputs, and what its caches hold afterwards. `signature` is its graph, with type parameters or types
+/// in their place.
 ///
 /// # Errors
 /// What the call reports.
-pub fn run(function: &'static Function, bound: &Bound, device: &Device) -> Result<BTreeMap<String, Array>, Error> {
-    let mut values = Values::new(function.graph()?, bound)?;
+pub fn run(
+    function: &'static Function,
+    signature: &graph::Function,
+    bound: &Bound,
+    device: &Device,
+) -> Result<BTreeMap<String, Array>, Error> {
+    let mut values = Values::new(signature, bound)?;
     let mut call = Call::on(function, device);
     values.bind(&mut call);
     for (name, size) in &bound.dims {

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod acquire;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod ahead;
 mod checkpoint;
 mod doctor;
 mod fixtures;

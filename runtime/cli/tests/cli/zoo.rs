@@ -7,9 +7,9 @@ use std::{
 };
 
 use safetensors::{Dtype, tensor::TensorView};
-use sawmill::Device;
+use sawmill::{Device, ir::dtype::DType};
 use sawmill_cli::check::{
-    adversarial::{find, functions, run},
+    adversarial::{find, functions, is_generic, run},
     zoo::candidates,
 };
 use serde_json::json;
@@ -89,7 +89,7 @@ fn a_fixture_passes_on_every_engine_and_a_wrong_one_exits_with_one() {
 /// A round of each kind of values for every function, models with caches and lists of layers among them.
 #[test]
 fn every_function_agrees_with_the_interpreter() {
-    every_function_agrees_on(&Device::cpu_with(2, None).expect("threads start"));
+    every_function_agrees_on(&Device::cpu_with(2, None).expect("threads start"), true);
 }
 
 #[cfg(feature = "llvm")]
@@ -97,14 +97,24 @@ fn every_function_agrees_with_the_interpreter() {
 fn every_function_agrees_with_the_interpreter_on_llvm_at_every_level() {
     let detected = sawmill::Level::detected().expect("a processor with AVX2");
     for level in sawmill::Level::ALL.into_iter().filter(|level| *level <= detected) {
-        every_function_agrees_on(&Device::llvm_at(level, 2, None).expect("threads start"));
+        every_function_agrees_on(&Device::llvm_at(level, 2, None).expect("threads start"), level == detected);
     }
 }
 
-fn every_function_agrees_on(device: &Device) {
+/// `narrow`: on 16-bit floats, too.
+fn every_function_agrees_on(device: &Device, narrow: bool) {
     let (mut failed, mut lines) = (0, Vec::new());
+    let mut check = |function, floats| {
+        let show = &mut |line: &str| lines.push(format!("{line} {floats}"));
+        failed += run(function, device, floats, 1, show).expect("sizes are found");
+    };
+    let mut types = [DType::BF16, DType::F16].into_iter().cycle();
     for function in functions() {
-        failed += run(function, device, 1, &mut |line| lines.push(line.to_owned())).expect("sizes are found");
+        check(function, DType::F32);
+        // One 16-bit type each: the other one is its neighbour's.
+        if narrow && is_generic(function).expect("the zoo's programs are whole") {
+            check(function, types.next().unwrap_or(DType::BF16));
+        }
     }
     assert!(lines.len() >= 5 * 30, "{} rounds", lines.len());
     lines.retain(|line| !line.starts_with("passed"));
