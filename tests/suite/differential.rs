@@ -27,7 +27,7 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-fn parsed(program: &Program) -> Function {
+pub(crate) fn parsed(program: &Program) -> Function {
     let function = parse_function(&program.text).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
     if let Err(errors) = verify::verify_linked(&function) {
         panic!("the generator made a function that does not verify: {}\n{}", errors[0], program.text);
@@ -35,7 +35,7 @@ fn parsed(program: &Program) -> Function {
     function
 }
 
-fn arguments(program: &Program, random: &mut Random) -> Tensors {
+pub(crate) fn arguments(program: &Program, random: &mut Random) -> Tensors {
     let tensor = |shape: &Vec<usize>, random: &mut Random| {
         let data = (0..shape.iter().product::<usize>()).map(|_| random.unit() * 2.0).collect();
         Dense { dtype: DType::F32, shape: shape.clone(), data: Elements::Floats(data) }

@@ -8,6 +8,7 @@ mod fuzzing;
 mod hygiene;
 mod kernels;
 mod layering;
+mod narrow;
 mod outside;
 mod ptx;
 mod residence;

@@ -77,7 +77,7 @@ fn dtype_of(text: &str) -> DType {
     DType::from_text(text).expect("an element type")
 }
 
-fn dense(tensor: &Tensor) -> Dense {
+pub(crate) fn dense(tensor: &Tensor) -> Dense {
     let data =
         if tensor.is_float() { Elements::Floats(tensor.floats.clone()) } else { Elements::Ints(tensor.ints.clone()) };
     Dense { dtype: dtype_of(&tensor.dtype), shape: tensor.shape.clone(), data }

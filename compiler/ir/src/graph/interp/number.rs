@@ -43,6 +43,10 @@ pub fn round_float(dtype: DType, value: f64) -> f64 {
     if value == 0.0 {
         return value;
     }
+    // An infinity of a type whose steps are as large as its numbers has no step.
+    if value.is_infinite() && !format.infinite {
+        return format.largest.copysign(value);
+    }
     let exponent = exponent_of(value).max(format.min_exponent);
     let step = power_of_two(exponent - format.mantissa);
     let rounded = (value / step).round_ties_even() * step;
@@ -291,6 +295,8 @@ mod tests {
         assert_eq!(round_float(DType::F8E4M3, 19.0), 20.0);
         assert_eq!(round_float(DType::F8E5M2, f64::INFINITY), 57344.0);
         assert_eq!(round_float(DType::F8E8M0, 3.1), 4.0);
+        assert_eq!(round_float(DType::F8E8M0, f64::INFINITY), 2.0_f64.powi(127));
+        assert_eq!(round_float(DType::F8E5M2, f64::NEG_INFINITY), -57344.0);
         // 1 + 2^-11 + 2^-40 lies above the tie: a conversion through f32 would miss it.
         assert_eq!(round_float(DType::F16, 1.0 + 2.0_f64.powi(-11) + 2.0_f64.powi(-40)), 1.0 + 2.0_f64.powi(-10));
     }
