@@ -114,6 +114,41 @@ fn compare(engine: Engine, tolerance: f64, at_most: usize) {
     assert!(refused * share <= count.max(share), "{engine:?} refuses {refused} of {count} programs");
 }
 
+/// A fold over a long axis for few rows is computed in chunks on a machine of many cores: the plan has a kernel for these and one
+/// that merges them, and both compute what the fold means.
+#[test]
+fn long_folds_in_chunks_keep_the_meaning() {
+    let programs = [
+        "fn f<N>(x: f32[N], y: f32[N]) -> (s, m) { let s[] = sum[i in N](mul(x[i], y[i])); let m[] = max[i in N](sub(x[i], y[i])); }",
+        "fn f<N, const D = 8>(x: f32[N], y: f32[N, 8]) -> (o) {
+            let p[i in N] = softmax[i](where(mul(8.0, x[i]), lt(#i, #(N - 2))));
+            let o[d in 8] = sum[i in N](mul(p[i], y[i, d]));
+        }",
+    ];
+    let gpu = sawmill_ptx::backend::Ptx::new(sawmill_ptx::inst::Sm::Sm80);
+    for (seed, text) in (0_u64..).zip(programs) {
+        let function = parse_function(text).unwrap_or_else(|error| panic!("{error}"));
+        let mut inputs = Tensors::new();
+        let mut random = Random::new(seed);
+        for (name, shape) in [("x", vec![4500]), ("y", if seed == 0 { vec![4500] } else { vec![4500, 8] })] {
+            let data = (0..shape.iter().product::<usize>()).map(|_| random.unit() * 2.0 - 1.0).collect();
+            inputs.insert(name.to_owned(), Dense { dtype: DType::F32, shape, data: Elements::Floats(data) });
+        }
+        let dims: Dims = [("N".to_owned(), 4500)].into_iter().collect();
+        let tiles = sawmill_passes::compile(&function, &Default::default(), sawmill_ir::backend::Backend::target(&gpu));
+        let tiles = tiles.unwrap_or_else(|error| panic!("{error}"));
+        assert!(tiles.kernels.iter().any(|kernel| kernel.name.contains("of parts")), "{}", tile::text::print(&tiles));
+        let expected = Engine::Meaning.run(&function, &dims, &inputs).unwrap_or_else(|error| panic!("{error}"));
+        let found = Engine::Ptx.run(&function, &dims, &inputs).unwrap_or_else(|error| panic!("{error}"));
+        for (name, wanted) in &expected {
+            let (Elements::Floats(wanted), Elements::Floats(got)) = (&wanted.data, &found[name].data) else {
+                panic!("`{name}` is no float tensor");
+            };
+            assert_eq!(float_difference(wanted, got, 1e-4), None, "`{name}` of {text}");
+        }
+    }
+}
+
 #[test]
 fn normal_form_keeps_the_meaning() {
     compare(Engine::Normal, 1e-5, usize::MAX);

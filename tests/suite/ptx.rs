@@ -253,10 +253,11 @@ fn corpus(sm: Sm) -> (Vec<(String, Entry)>, Vec<String>) {
 
 /// Programs with a kernel that does not fit into the registers of a thread. The list is exact: what is mended leaves it.
 const SPILLS: &[(Sm, &str)] = &[
-    (Sm::Sm80, "softmax/a weighted sum over an empty row is 0"),
+    (Sm::Sm80, "attention/documents known from data, and padding that no row admits"),
+    (Sm::Sm80, "attention/causal"),
+    (Sm::Sm80, "attention/window with empty rows"),
     (Sm::Sm80, "program/four-bit weights by their equation"),
     (Sm::Sm80, "format/fields over the row lie in records"),
-    (Sm::Sm90, "attention/causal"),
     (Sm::Sm90, "presence/an absent condition is false"),
     (Sm::Sm90, "narrow/a let of f8e5m2 that is stored"),
     (Sm::Sm90, "narrow/a let of f8e8m0 that is stored"),
@@ -283,6 +284,7 @@ fn corpus_assembles(sm: Sm) {
         }
     }
     let listed: Vec<&str> = SPILLS.iter().filter(|(of, _)| *of == sm).map(|(_, case)| *case).collect();
+    spills.dedup();
     assert_eq!(spills, listed, "programs with kernels that spill on {sm}");
     assert!(wrong.is_empty(), "{sm}: {} of {} kernels:\n{}", wrong.len(), kernels.len(), wrong.join("\n"));
 }

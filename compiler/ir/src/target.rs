@@ -33,6 +33,8 @@ pub struct Target {
     pub stream_elements: u32,
     /// Elements of a row that a block keeps between passes over it; 0 where a cache does.
     pub row_elements: u32,
+    /// Below this many positions, a tiled axis of a run-time size is better a scalar of the block.
+    pub few_positions: u32,
     /// Elements of the largest tile that a block computes with; 0 where memory holds tiles of any size.
     pub tile_elements: u32,
 }
@@ -56,6 +58,7 @@ impl Target {
             shared_bytes: 0,
             stream_elements: 1024,
             row_elements: 0,
+            few_positions: 8,
             tile_elements: 0,
         }
     }
@@ -94,6 +97,8 @@ impl Target {
             // Two to four loads of 16 bytes are under way in every thread.
             stream_elements: 2048,
             row_elements: 16 << 10,
+            // Rows of nothing cost less than reading what rows share again.
+            few_positions: 2,
             tile_elements: 8 << 10,
         }
     }

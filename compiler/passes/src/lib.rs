@@ -4,6 +4,7 @@
 //! is one file with one public function of the same name.
 #![forbid(unsafe_code)]
 
+mod chunks;
 mod compile;
 mod egraph;
 mod explain;

@@ -25,6 +25,7 @@ mod term;
 
 pub(crate) use facts::Facts;
 
+use crate::chunks::chunks;
 use plan::Planner;
 use sawmill_ir::backend::CompileError;
 use sawmill_ir::graph::{Function, Module, text};
@@ -34,7 +35,8 @@ use sawmill_ir::tile::builder::BuildError;
 
 /// Lowers `function` (linked, in plan form) to tiles for `target`.
 pub fn lower(function: &Function, target: &Target) -> Result<tile::Module, CompileError> {
-    let module = Planner::new(function, target).module().map_err(|stop| stop.located(function))?;
+    let (function, chunked) = &chunks(function, target);
+    let module = Planner::new(function, target, chunked).module().map_err(|stop| stop.located(function))?;
     let broken = |e: sawmill_ir::error::VerifyError| CompileError::Bug {
         message: e.to_string(),
         text: tile::text::print(&module),

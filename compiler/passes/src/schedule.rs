@@ -14,8 +14,6 @@ use sawmill_ir::index::AxisId;
 use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Below this many positions, a tiled run-time axis is better a scalar of the block.
-pub(crate) const SMALL: i64 = 8;
 /// An axis up to this extent may be one whole tile where splitting it would repeat work.
 const WHOLE: i64 = 512;
 
@@ -67,6 +65,8 @@ pub(crate) struct Work<'a> {
     pub(crate) values: Vec<TermId>,
     /// Divisors by which axes are split.
     pub(crate) chains: &'a BTreeMap<AxisId, Vec<i64>>,
+    /// Axes of which tiles have at most so many positions, whatever is reused.
+    pub(crate) limits: &'a BTreeMap<AxisId, i64>,
 }
 
 /// Schedules `work`; with `small`, for an axis of few positions.
@@ -105,7 +105,8 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     } else if let Some(row) = seen.row(work, &rows).filter(|_| target.row_elements > 0 && roles.len() == rows.len()) {
         roles.extend(tiles(stream / row));
     }
-    let run_time = |a: &&AxisId| work.known(**a).is_none() && matches!(roles.get(a), Some(Role::Tile(_)));
+    let cut = |a: &AxisId| matches!(roles.get(a), Some(Role::Tile(_))) && work.limits.get(a) != Some(&1);
+    let run_time = |a: &&AxisId| work.known(**a).is_none() && cut(a);
     // Few positions share nothing worth a tile: neither a factor with another side, nor what does not depend on them.
     let tiled_for_reuse = |axis: &AxisId| match sides.iter().any(|side| side.contains(axis)) {
         true => sides.len() > 1 && !heavy(axis),
@@ -192,6 +193,7 @@ impl Work<'_> {
     /// it, else the budget with a partial tile at the end; a multiple of the axis' own units.
     fn tile(&self, axis: AxisId, budget: i64) -> i64 {
         let unit = self.chains.get(&axis).and_then(|c| c.first()).copied().unwrap_or(1);
+        let budget = self.limits.get(&axis).map_or(budget, |limit| budget.min(*limit));
         let most = (budget / unit * unit).max(unit);
         match self.known(axis) {
             Some(extent) if extent <= most + most / 4 => extent.max(1),

@@ -1,5 +1,6 @@
 //! Checks of optimisation against the interpreter: whole programs, every step of their derivations, every match of every rule.
 
+mod chunks;
 mod evaluate;
 mod generate;
 mod plans;

@@ -99,6 +99,13 @@ impl Names<'_> {
         }
         a.iter().zip(b).try_for_each(|(a, b)| self.bind(*a, *b))
     }
+    /// Binds the axes of positions that are sums, those that have no name yet in their order; whether the sums are equal then, is
+    /// seen later.
+    fn bind_open(&mut self, a: &Index, b: &Index) -> Option<()> {
+        let open_a: Vec<AxisId> = a.axes().into_iter().filter(|x| !self.axes.values().any(|to| to == x)).collect();
+        let open_b: Vec<AxisId> = b.axes().into_iter().filter(|y| !self.axes.contains_key(y)).collect();
+        self.bind_all(&open_a, &open_b)
+    }
     fn bind_terms(&mut self, a: TermId, b: TermId) -> Option<()> {
         if !self.done.insert((a, b)) {
             return Some(());
@@ -107,8 +114,9 @@ impl Names<'_> {
         match (&x.op, &y.op) {
             (Op::Read { tensor: t, subs: xs, .. }, Op::Read { tensor: u, subs: ys, .. }) if t == u => {
                 for (x, y) in xs.iter().zip(ys) {
-                    if let (Some(x), Some(y)) = (x.as_axis(), y.as_axis()) {
-                        self.bind(x, y)?;
+                    match (x.as_axis(), y.as_axis()) {
+                        (Some(x), Some(y)) => self.bind(x, y)?,
+                        _ => self.bind_open(x, y)?,
                     }
                 }
             }

@@ -8,12 +8,16 @@ use super::emit::{Program, Stored};
 use super::index::{is_size, storage};
 use super::kernel::{Made, copy, kernel};
 use super::{Facts, Lowered, Stop, split};
-use crate::schedule::{Role, SMALL, Schedule, Work, schedule};
+use crate::chunks::Chunked;
+use crate::schedule::{Role, Schedule, Work, schedule};
 use sawmill_ir::graph::{Carry, Function, Loop, Op, Param, Stmt, TensorKind, TermId};
 use sawmill_ir::index::{Atom, AxisId, DimId, Index, TensorId};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{self, Buffer, BufferId, BufferKind, Launch, Step};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Chunks of a fold that are merged at once.
+const FEW_CHUNKS: i64 = 64;
 
 /// Definitions that one kernel computes.
 #[derive(Clone)]
@@ -30,11 +34,15 @@ pub(super) struct Planner<'a> {
     program: Program<'a>,
     /// Definitions whose buffer a carry takes over.
     outputs: BTreeSet<TensorId>,
+    /// Definitions that may be computed in chunks.
+    chunked: &'a BTreeMap<TensorId, Chunked>,
+    /// Tiles of axes of chunks.
+    limits: BTreeMap<AxisId, i64>,
 }
 
 impl<'a> Planner<'a> {
     /// A planner for `function`.
-    pub(super) fn new(function: &'a Function, target: &'a Target) -> Self {
+    pub(super) fn new(function: &'a Function, target: &'a Target, chunked: &'a BTreeMap<TensorId, Chunked>) -> Self {
         let mut module = tile::Module { name: function.name.clone(), ..tile::Module::default() };
         for dim in function.dims.values() {
             let name = unused(&dim.name, |n| module.dims.values().any(|d| d == n));
@@ -48,7 +56,10 @@ impl<'a> Planner<'a> {
             stored: BTreeMap::new(),
             module,
         };
-        Self { target, program, outputs: function.outputs.iter().copied().collect() }
+        let apart = chunked.values().flat_map(|c| &c.apart).map(|axis| (*axis, 1));
+        let few = chunked.values().filter_map(|c| c.few).map(|axis| (axis, FEW_CHUNKS));
+        let limits = apart.chain(few).collect();
+        Self { target, program, outputs: function.outputs.iter().copied().collect(), chunked, limits }
     }
 
     /// The whole module.
@@ -218,8 +229,14 @@ impl<'a> Planner<'a> {
         let program = &self.program;
         // A step of a loop stores its part of what the loop collects.
         axes.retain(|axis| !program.loop_positions.contains_key(axis));
-        let work =
-            Work { function: program.function, facts: &program.facts, axes, values: value, chains: &program.chains };
+        let work = Work {
+            function: program.function,
+            facts: &program.facts,
+            axes,
+            values: value,
+            chains: &program.chains,
+            limits: &self.limits,
+        };
         schedule(&work, self.target, small)
     }
 
@@ -267,8 +284,37 @@ impl<'a> Planner<'a> {
         Ok(held)
     }
 
-    /// The steps that compute a group in one kernel, or in one of two by a size.
+    /// The steps that compute a group: in chunks where sizes say so.
     fn compute(&mut self, group: &Group) -> Lowered<Vec<Step>> {
+        let whole = self.compute_whole(group)?;
+        let chunked: Option<Vec<&Chunked>> = group.tensors.iter().map(|id| self.chunked.get(id)).collect();
+        let Some(chunked) = chunked else { return Ok(whole) };
+        let [first, ..] = chunked.as_slice() else { return Ok(whole) };
+        let function = self.program.function;
+        let mut parts: Vec<TensorId> = chunked.iter().flat_map(|c| c.parts.iter().copied()).collect();
+        // A fold over more axes may serve one over fewer.
+        parts.sort_by_key(|part| std::cmp::Reverse(function.tensors[*part].shape.len()));
+        for (id, chunked) in group.tensors.iter().zip(&chunked) {
+            if let Some(stored) = self.program.stored.get(id).cloned() {
+                self.program.stored.insert(chunked.merged, stored);
+            }
+        }
+        let mut then = Vec::new();
+        for ids in [parts, chunked.iter().map(|c| c.merged).collect()] {
+            let body: Vec<Stmt> = ids.into_iter().map(Stmt::Define).collect();
+            let mut at = 0;
+            while let Some(Stmt::Define(id)) = body.get(at) {
+                let group = self.group(&body[at..], *id);
+                at += group.tensors.len();
+                then.extend(self.compute_whole(&group)?);
+            }
+        }
+        let nonnegative = chunked.iter().skip(1).fold(first.nonnegative.clone(), |all, c| all.smaller(&c.nonnegative));
+        Ok(vec![Step::If { nonnegative, then, otherwise: whole }])
+    }
+
+    /// The steps that compute a group in one kernel, or in one of two by a size.
+    fn compute_whole(&mut self, group: &Group) -> Lowered<Vec<Step>> {
         for id in &group.tensors {
             self.place(*id)?;
         }
@@ -278,7 +324,7 @@ impl<'a> Planner<'a> {
         let Some(axis) = group.schedule.small else { return Ok(vec![launch]) };
         let few = Group { schedule: self.schedule(group.tensors[0], Some(axis)), ..group.clone() };
         let small = self.launch(&format!("{name} few {}", function.axes[axis].name), &few)?;
-        let nonnegative = function.axes[axis].extent.sub(&Index::int(SMALL));
+        let nonnegative = function.axes[axis].extent.sub(&Index::int(self.target.few_positions.into()));
         Ok(vec![Step::If { nonnegative, then: vec![launch], otherwise: vec![small] }])
     }
 
