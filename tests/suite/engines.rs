@@ -62,6 +62,9 @@ pub(crate) enum Engine {
     /// Machine code by LLVM, at a level of this processor.
     #[cfg(feature = "llvm")]
     Llvm(Level),
+    /// Machine code by LLVM, with all that this processor has beyond its level.
+    #[cfg(feature = "llvm")]
+    LlvmHost,
     /// PTX, interpreted.
     Ptx,
     /// PTX on the first GPU of this machine.
@@ -79,7 +82,7 @@ impl Engine {
             Self::Tiles => 3,
             Self::Cranelift | Self::Ptx => 4,
             #[cfg(feature = "llvm")]
-            Self::Llvm(_) => 4,
+            Self::Llvm(_) | Self::LlvmHost => 4,
             #[cfg(feature = "cuda")]
             Self::Cuda => 4,
         }
@@ -99,6 +102,11 @@ impl Engine {
             #[cfg(feature = "llvm")]
             Self::Llvm(level) => {
                 let backend = Llvm::at(level, WORKERS).map_err(|error| failed("LLVM", error))?;
+                run_machine(&backend, &tiles(function)?, dims, inputs)
+            }
+            #[cfg(feature = "llvm")]
+            Self::LlvmHost => {
+                let backend = Llvm::host(WORKERS).map_err(|error| failed("LLVM", error))?;
                 run_machine(&backend, &tiles(function)?, dims, inputs)
             }
             Self::Ptx => ptx::run(&tiles_for(function, ptx::backend().target())?, dims, inputs),

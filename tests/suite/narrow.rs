@@ -128,9 +128,11 @@ fn cranelift() {
 #[cfg(feature = "llvm")]
 #[test]
 fn llvm_at_every_level() {
-    for level in crate::engines::levels() {
-        suite(Engine::Llvm(level), 40);
-    }
+    // Of the highest level all that the processor has: bf16 products are summed by an instruction of its own where there is one.
+    let mut levels = crate::engines::levels();
+    levels.pop();
+    levels.into_iter().for_each(|level| suite(Engine::Llvm(level), 40));
+    suite(Engine::LlvmHost, 40);
 }
 
 #[test]

@@ -251,6 +251,7 @@ impl Emitter<'_, '_> {
                 };
                 (0..lanes::count(ty)).map(|i| one(self, i)).collect()
             }
+            (Op::DotBf16, _) => self.dot_bf16(inst),
             (op, Group::Convert) => self.convert(op, inst.args[0], ty),
             (op, Group::Binary) => self.binary(op, inst.args[0], inst.args[1]),
             (op, _) => self.unary(op, inst.args[0]),

@@ -17,7 +17,7 @@ use sawmill_ir::backend::CompileError;
 use sawmill_launch::{Code, CodeGenerator};
 use sawmill_simd::vir::{self, Function};
 
-use crate::emit::{ENTRY, emit};
+use crate::emit::{ENTRY, Processor, emit};
 use crate::level::Level;
 use crate::link::link;
 
@@ -32,18 +32,18 @@ const PASSES: &str = "function(early-cse<memssa>,simplifycfg,instcombine<no-veri
 /// Compiles VIR functions for one level of processor.
 #[derive(Clone, Debug)]
 pub struct Compiler {
-    level: Level,
-    /// The processor by whose timings instructions are chosen.
-    tuning: String,
+    processor: Processor,
 }
 
 impl Compiler {
-    /// For this processor, at the level that [`Level::chosen`] gives.
+    /// For this processor, at the level that [`Level::chosen`] gives, and with sums of bf16 products if it has them and no level is asked for.
     ///
     /// # Errors
     /// As [`Level::chosen`].
     pub fn host() -> Result<Compiler, CompileError> {
-        Compiler::at(Level::chosen()?)
+        let mut compiler = Compiler::at(Level::chosen()?)?;
+        compiler.processor.bf16_dots = Level::has_bf16_dots();
+        Ok(compiler)
     }
 
     /// For a level that this processor has, tuned for this processor.
@@ -55,17 +55,22 @@ impl Compiler {
             return Err(CompileError::Unsupported(format!("the processor is below {level}")));
         }
         let tuning = TargetMachine::get_host_cpu_name().to_string();
-        Ok(Compiler { level, tuning })
+        Ok(Compiler { processor: Processor { level, bf16_dots: false, tuning } })
     }
 
     /// For any processor of a level, tuned for none in particular, wherever this runs.
     pub fn for_level(level: Level) -> Compiler {
-        Compiler { level, tuning: level.cpu().to_owned() }
+        Compiler { processor: Processor { level, bf16_dots: false, tuning: level.cpu().to_owned() } }
     }
 
     /// The level that it compiles for.
     pub fn cpu_level(&self) -> Level {
-        self.level
+        self.processor.level
+    }
+
+    /// Whether products of bf16 numbers are summed by the processor's own instruction.
+    pub fn has_bf16_dots(&self) -> bool {
+        self.processor.bf16_dots
     }
 
     /// LLVM IR of a function as it is given to LLVM.
@@ -74,7 +79,7 @@ impl Compiler {
     /// A function that breaks the rules of VIR, with its text.
     pub fn ir_text(&self, function: &Function) -> Result<String, CompileError> {
         vir::verify(function).map_err(|error| bug(error.to_string(), function.to_string()))?;
-        Ok(emit(function, self.level, &self.tuning))
+        Ok(emit(function, &self.processor))
     }
 
     /// The machine instructions of a function, with its constants.
@@ -92,7 +97,7 @@ impl Compiler {
         let triple = TargetTriple::create(TRIPLE);
         let target = Target::from_triple(&triple).map_err(|error| error.to_string())?;
         let options = TargetMachineOptions::new()
-            .set_cpu(self.level.cpu())
+            .set_cpu(self.processor.level.cpu())
             .set_level(OptimizationLevel::Default)
             .set_reloc_mode(RelocMode::PIC)
             .set_code_model(CodeModel::Small);
@@ -131,7 +136,9 @@ impl CodeGenerator for Compiler {
 
     fn level(&self) -> String {
         let (major, minor, patch) = inkwell::support::get_llvm_version();
-        format!("{} tuned for {}, LLVM {major}.{minor}.{patch}", self.level, self.tuning)
+        let Processor { level, bf16_dots, tuning } = &self.processor;
+        let more = if *bf16_dots { " with AVX512-BF16" } else { "" };
+        format!("{level}{more} tuned for {tuning}, LLVM {major}.{minor}.{patch}")
     }
 
     fn compile(&self, function: &Function) -> Result<Code, CompileError> {

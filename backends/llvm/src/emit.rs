@@ -26,10 +26,24 @@ use types::{literal, spelled, suffix};
 /// Name of the function in a module.
 pub(crate) const ENTRY: &str = "kernel";
 
-/// The text of a module that holds `func`. `tuning` is the processor whose timings the instructions are chosen by.
-pub(crate) fn emit(func: &Function, level: Level, tuning: &str) -> String {
+/// The processor that code is emitted for.
+#[derive(Clone, Debug)]
+pub(crate) struct Processor {
+    pub(crate) level: Level,
+    /// Whether it has, beyond its level, instructions that sum products of bf16 numbers.
+    pub(crate) bf16_dots: bool,
+    /// The name of the processor by whose timings instructions are chosen.
+    pub(crate) tuning: String,
+}
+
+/// The text of a module that holds `func`.
+pub(crate) fn emit(func: &Function, processor: &Processor) -> String {
+    let Processor { level, bf16_dots, tuning } = processor;
+    let level = *level;
     let mut emitter = Emitter {
         level,
+        bf16_dots: *bf16_dots,
+        uses_bf16_dots: false,
         func,
         out: String::new(),
         temporaries: 0,
@@ -49,19 +63,28 @@ pub(crate) fn emit(func: &Function, level: Level, tuning: &str) -> String {
         }
     }
     emitter.insts(Function::ENTRY);
+    let note = if emitter.uses_bf16_dots {
+        "; products of bf16 numbers are summed by AVX512-BF16, which takes subnormal numbers for zero\n"
+    } else {
+        ""
+    };
     let body = emitter.out;
     let (cpu, width) = (level.cpu(), level.vector_bits());
+    let features = if *bf16_dots { " \"target-features\"=\"+avx512bf16\"" } else { "" };
     format!(
-        "; {}\ndefine void @{ENTRY}(ptr noalias readonly %args, i64 %first, i64 %end, ptr noalias align 64 %scratch) #0 {{\n\
+        "; {}\n{note}define void @{ENTRY}(ptr noalias readonly %args, i64 %first, i64 %end, ptr noalias align 64 %scratch) #0 {{\n\
          entry:\n{body}  ret void\n}}\n\n\
          attributes #0 = {{ nounwind \"no-builtins\" \"target-cpu\"=\"{cpu}\" \"tune-cpu\"=\"{tuning}\" \
-         \"prefer-vector-width\"=\"{width}\" }}\n\n!0 = !{{}}\n",
+         \"prefer-vector-width\"=\"{width}\"{features} }}\n\n!0 = !{{}}\n",
         func.name
     )
 }
 
 struct Emitter<'a> {
     level: Level,
+    bf16_dots: bool,
+    /// Whether such an instruction was emitted.
+    uses_bf16_dots: bool,
     func: &'a Function,
     out: String,
     temporaries: u32,
@@ -248,6 +271,7 @@ impl Emitter<'_> {
                 let (a, b, c) = (arg(0), arg(1), arg(2));
                 self.intrinsic("fma", ty, &[&a, &b, &c])
             }
+            (Op::DotBf16, _) => self.dot_bf16(inst, ty),
             (op, Group::Convert) => self.convert(op, inst.args[0], ty),
             (op, Group::Binary) => self.binary(inst, op),
             (op, _) => {

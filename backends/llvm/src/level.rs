@@ -49,6 +49,13 @@ impl Level {
         Ok(asked)
     }
 
+    /// Whether this processor sums products of bf16 numbers by an instruction of its own, AVX512-BF16, which no level has; no, if
+    /// `SAWMILL_CPU_LEVEL` asks for a level: that is asked for so that code has what the level has.
+    pub fn has_bf16_dots() -> bool {
+        let asked = env::var_os(VARIABLE).is_some_and(|name| !name.is_empty());
+        !asked && Level::detected() == Some(Level::V4) && detects_bf16_dots()
+    }
+
     /// The level's name, which LLVM knows as a processor.
     pub fn cpu(self) -> &'static str {
         match self {
@@ -105,6 +112,16 @@ impl Level {
     fn is_available(self) -> bool {
         false
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detects_bf16_dots() -> bool {
+    std::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detects_bf16_dots() -> bool {
+    false
 }
 
 impl fmt::Display for Level {

@@ -19,6 +19,7 @@ mod layout;
 mod memory;
 mod nest;
 mod nibbles;
+mod pairs;
 mod plan;
 mod rank;
 mod scalar;

@@ -5,9 +5,9 @@
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use sawmill_simd::vir::Op;
+use sawmill_simd::vir::{Inst, Op};
 
-use super::Emitter;
+use super::{Emitter, Regs, lanes};
 
 impl Emitter<'_, '_> {
     pub(super) fn float_from_half(&mut self, op: Op, bits: ir::Value) -> ir::Value {
@@ -30,6 +30,25 @@ impl Emitter<'_, '_> {
         let with_top = self.or(scaled, 0x7f80_0000);
         let value = self.choose(is_top, with_top, scaled);
         self.cast(value, float)
+    }
+
+    /// Pairs of bf16 numbers taken apart: the upper one of a pair is an f32 with other bits below, the lower one moves up.
+    pub(super) fn dot_bf16(&mut self, inst: &Inst) -> Regs {
+        let [a, b] = [0, 1].map(|at| self.regs(inst.args[at]));
+        let term = |e: &mut Self, i: usize, upper: bool, sum: ir::Value| {
+            let [a, b] = [a[i], b[i]].map(|pairs| {
+                let pairs = e.cast(pairs, types::I32X4);
+                let bits = if upper { e.and(pairs, 0xffff_0000) } else { e.shift_left(pairs, 16) };
+                e.cast(bits, types::F32X4)
+            });
+            e.fma(a, b, sum)
+        };
+        let one = |e: &mut Self, i: usize| {
+            let sum = e.reg(inst.args[2], i);
+            let sum = term(e, i, true, sum);
+            term(e, i, false, sum)
+        };
+        (0..lanes::count(self.ty(inst.results[0]))).map(|i| one(self, i)).collect()
     }
 
     pub(super) fn half_from_float(&mut self, op: Op, value: ir::Value) -> ir::Value {

@@ -172,6 +172,30 @@ fn integer_and_double_contractions() -> Built<()> {
 }
 
 #[test]
+fn products_of_bf16_numbers_are_summed_in_pairs() -> Built<()> {
+    for rounded in [false, true] {
+        for (bm, bn) in [(4, 64), (3, 33), (9, 16), (1, 96)] {
+            let mut r = rows(bm, bn)?;
+            let x = r.input("x", if rounded { DType::F32 } else { DType::BF16 });
+            let w = r.input("w", DType::BF16);
+            let y = r.k.memory("y", DType::F32, r.shape.clone(), Access::InOut);
+            let zero = Pad::Value(Const::float(0.0));
+            let (mut a, b) = (r.load(x, zero)?, r.load(w, zero)?);
+            if rounded {
+                a = r.k.round(a, DType::BF16)?;
+            }
+            let sums = r.k.mma(a, b, None, vec![r.n])?;
+            r.k.store(y, sums, vec![Sub::Affine(r.m0, vec![(r.m, 1)]), Sub::Affine(r.n0, vec![])], None)?;
+            let kernel = r.k.finish();
+            let lowered = Case::new(&kernel, &[[1, 1], [3, 7], [5, 17], [7, 30], [16, 64], [4, 96]]).check();
+            let text = lowered.function.to_string();
+            assert!(text.contains("dot_bf16"), "{bm}x{bn}, rounded {rounded}:\n{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn slices_renamed_axes_and_shifted_windows() -> Built<()> {
     for (bm, bn) in [(8, 8), (5, 5), (16, 16)] {
         let mut r = rows(bm, bn)?;

@@ -58,6 +58,8 @@ fn candidates(op: Op) -> Vec<(Vec<Type>, Type)> {
             all.push((vec![Type::BOOL, ty, ty], ty));
             all.push((vec![ty.with_elem(Elem::Bool), ty, ty], ty));
             all.push((vec![Type::vector(Elem::I8, 16), ty], ty));
+            let half = Type::vector(Elem::F32, (lanes / 2).max(1));
+            all.push((vec![ty, ty, half], half));
         }
     }
     all.retain(|(args, _)| args.len() == operands(op));

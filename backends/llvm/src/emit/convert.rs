@@ -1,6 +1,6 @@
 //! Conversions between elements.
 
-use sawmill_simd::vir::{Elem, Op, Type, Val};
+use sawmill_simd::vir::{Elem, Inst, Op, Type, Val};
 
 use super::Emitter;
 use super::types::{literal, spelled, spelled_as, suffix};
@@ -34,6 +34,31 @@ impl Emitter<'_> {
             Op::ToBf16 => self.bf16_of_float(from, &value, to),
             _ => unreachable!("invariant: `{}` is no conversion", op.mnemonic()),
         }
+    }
+
+    /// One instruction where the processor has it, which takes subnormal numbers for zero; else two multiply-adds of pairs taken apart:
+    /// the upper one of a pair is an f32 with other bits below, the lower one moves up.
+    pub(super) fn dot_bf16(&mut self, inst: &Inst, ty: Type) -> String {
+        let [a, b, sum] = [0, 1, 2].map(|at| self.operand(inst.args[at]));
+        let pairs = self.ty(inst.args[0]);
+        let bits = 32 * u32::from(ty.lanes);
+        if self.bf16_dots && matches!(bits, 128 | 256 | 512) {
+            self.uses_bf16_dots = true;
+            let narrow = spelled_as("bfloat", pairs.lanes);
+            let [a, b] = [a, b].map(|bits| self.line(&format!("bitcast {} {bits} to {narrow}", spelled(pairs))));
+            let ty = spelled(ty);
+            return self.line(&format!(
+                "call {ty} @llvm.x86.avx512bf16.dpbf16ps.{bits}({ty} {sum}, {narrow} {a}, {narrow} {b})"
+            ));
+        }
+        let ints = ty.with_elem(Elem::I32);
+        let words = [a, b].map(|value| self.cast("bitcast", pairs, &value, ints));
+        let upper = words.each_ref().map(|word| self.two("and", ints, word, &literal(ints, 0xffff_0000)));
+        let lower = words.map(|word| self.two("shl", ints, &word, &literal(ints, 16)));
+        [upper, lower].into_iter().fold(sum, |sum, factors| {
+            let [a, b] = factors.map(|bits| self.cast("bitcast", ints, &bits, ty));
+            self.intrinsic("fma", ty, &[&a, &b, &sum])
+        })
     }
 
     pub(super) fn cast(&mut self, op: &str, from: Type, value: &str, to: Type) -> String {

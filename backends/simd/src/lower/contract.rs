@@ -53,7 +53,9 @@ pub(super) struct Sum<'a> {
     unroll: i64,
     roots: &'a [Value],
     /// How the product is taken apart.
-    factored: Option<Factored>,
+    pub(super) factored: Option<Factored>,
+    /// Whether lanes are pairs of bf16 numbers.
+    pub(super) pairs: bool,
 }
 
 impl<'a> Sum<'a> {
@@ -65,8 +67,10 @@ impl<'a> Sum<'a> {
     fn horizontal(&self) -> u8 {
         self.over.last().map_or(1, |axis| axis.lanes)
     }
+    /// Lanes of an accumulator.
     pub(super) fn width(&self) -> u8 {
-        self.vectors.map_or(self.horizontal(), |(_, lanes, _)| lanes)
+        let lanes = self.vectors.map_or(self.horizontal(), |(_, lanes, _)| lanes);
+        if self.pairs { lanes / 2 } else { lanes }
     }
     /// From which position of a step's order on the factor that a row repeats is read for each vector anew: in the last row of a
     /// block of several. Sharing it costs a copy of a register and a shuffle, which takes its turn with multiply-adds; reading
@@ -98,6 +102,7 @@ impl Lower<'_> {
         let result = sum.result;
         let by_row = self.pending_by_row(&sum);
         sum.factored = self.factored(&sum);
+        self.pair_up(&mut sum);
         if self.axes(result).is_empty() {
             let totals = self.block(&sum, &[Point::default()]);
             return self.set_place(result, Place::Scalar(totals[0]));
@@ -207,6 +212,7 @@ impl Lower<'_> {
             unroll,
             roots,
             factored: None,
+            pairs: false,
         }
     }
     /// Rows of two vectors whose sums leave two vectors, a broadcast operand and a copy of it in registers, and one register for
@@ -407,7 +413,8 @@ impl Lower<'_> {
     fn step(&mut self, sum: &Sum<'_>, block: &[Point], summed: &Point, accs: Vec<Val>) -> Vec<Val> {
         let lanes = sum.width();
         let tail = summed.iter().find(|(_, pos)| pos.count < pos.lanes).map(|(_, pos)| pos.count);
-        let valid = tail.map(|count| self.valid_lanes(lanes, count));
+        // What is beyond the end of pairs is 0 already.
+        let valid = tail.filter(|_| !sum.pairs).map(|count| self.valid_lanes(lanes, count));
         let mut next = accs.clone();
         // Every other step goes through the rows backwards. On machines whose multiply-add overwrites a factor, sums move on
         // by a register in each step; this way they come back.
@@ -420,6 +427,9 @@ impl Lower<'_> {
                 point = point.with(axis, pos);
             }
             match sum.kind {
+                Kind::Product { a, b, .. } if sum.pairs => {
+                    next[position] = self.pair_product((a, b), &point, accs[position]);
+                }
                 Kind::Product { a, b, .. } => {
                     next[position] = self.product(sum, (a, b), &point, accs[position], turn >= again);
                 }

@@ -219,6 +219,12 @@ impl Run<'_> {
                 let lane = |i: usize| scalar::fma(to.elem, [arg(0)[i], arg(1)[i], arg(2)[i]], self.options.fused);
                 Some((0..usize::from(to.lanes)).map(lane).collect())
             }
+            (Op::DotBf16, _) => {
+                let term = |i: usize, sum: u64| {
+                    scalar::fma(to.elem, [arg(0)[i] << 16, arg(1)[i] << 16, sum], self.options.fused)
+                };
+                Some((0..usize::from(to.lanes)).map(|i| term(2 * i, term(2 * i + 1, arg(2)[i]))).collect())
+            }
             (op, Group::Convert) => arg(0).iter().map(|bits| scalar::convert(op, from.elem, to.elem, *bits)).collect(),
             (op, Group::Binary) => {
                 arg(0).iter().zip(arg(1)).map(|(a, b)| scalar::binary(op, from.elem, *a, *b)).collect()

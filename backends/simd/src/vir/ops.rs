@@ -64,6 +64,8 @@ pub enum Rule {
     Shuffle,
     /// A table of 16 bytes and a byte vector to the byte vector.
     Lookup,
+    /// Two vectors of i16 and one of f32 with half as many lanes, which is the result's type.
+    DotBf16,
     /// Operands `start end inits..`, immediate `step`, one block with parameters `iv carried..`.
     For,
     /// Operand `cond`, two blocks without parameters.
@@ -118,6 +120,7 @@ macro_rules! op_table {
             }
             Ternary {
                 Fma fma Same(Class::Float) "a * b + c, rounded once where the target has the instruction, else twice.";
+                DotBf16 dot_bf16 DotBf16 "Of bf16 bits in pairs: c + a1 * b1, then that + a0 * b0, each as `fma`; subnormal numbers may count as 0.";
                 Select select Select "The second where the first is true, else the third.";
             }
             Convert {

@@ -13,6 +13,7 @@ pub(super) fn infer(op: Op, args: &[Type], imms: &[i64]) -> Option<Type> {
         Rule::Same(_) | Rule::Insert => Some(first),
         Rule::Compare(_) => Some(first.with_elem(Elem::Bool)),
         Rule::Select | Rule::Lookup => args.get(1).copied(),
+        Rule::DotBf16 => args.get(2).copied(),
         Rule::Reduce(_) | Rule::Extract => Some(first.with_lanes(1)),
         Rule::Shuffle => Some(first.with_lanes(u8::try_from(imms.len()).unwrap_or(0))),
         _ => None,
@@ -104,6 +105,13 @@ fn check_value(op: Op, args: &[Type], imms: &[i64], result: Type) -> Result<(), 
             format!("looks up {} in {}, not bytes in i8x16", args[1], args[0])
         })
         .and_then(|()| vector(result)),
+        Rule::DotBf16 => {
+            let pairs = Type::vector(Elem::I16, result.lanes.saturating_mul(2));
+            require(args[0] == pairs && args[1] == pairs && result.elem == Elem::F32, || {
+                format!("sums products of {} and {} in {result}", args[0], args[1])
+            })
+            .and_then(|()| vector(result))
+        }
         Rule::Store | Rule::StorePart | Rule::Scatter | Rule::For | Rule::If => Err("has no value".into()),
     }
 }
