@@ -9,6 +9,7 @@
 //! In: axes with extents, outermost first. Out: layouts. [`assign`] chooses them for the values of a kernel.
 
 pub(crate) mod assign;
+pub(crate) mod matrix;
 
 use sawmill_ir::tile::AxisId;
 use std::fmt;

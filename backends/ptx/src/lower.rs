@@ -15,10 +15,12 @@ mod convert;
 mod defer;
 mod elem;
 mod math;
+mod matrix;
 mod memory;
 mod place;
 mod reduce;
 mod repeated;
+mod ring;
 mod scalar;
 mod shared;
 mod split;
@@ -88,6 +90,7 @@ type Held = (Layout, Vec<Reg>);
 struct Lower<'k> {
     kernel: &'k Kernel,
     assigned: Assigned<'k>,
+    limits: Limits,
     words: ArgWords,
     params: Vec<Reg>,
     c: Code,
@@ -136,8 +139,11 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         return Err(Refusal::Unsupported(format!("CTAs of {threads} threads")));
     }
     let thread_bits = threads.trailing_zeros() as usize;
-    let kernel = defer::defer(&repeated::repeated(kernel), u64::from(threads * CARRIED_REGISTERS));
-    let kernel = &split::split(&kernel, u64::from(threads * LARGE_REGISTERS));
+    let kernel = repeated::repeated(kernel);
+    let kernel = defer::defer(&kernel, u64::from(threads * CARRIED_REGISTERS));
+    // Sums of matrix products may fill all the registers that a tile may have.
+    let large = if Assigned::of(&kernel, thread_bits).has_products() { MOST_REGISTERS } else { LARGE_REGISTERS };
+    let kernel = &split::split(&kernel, u64::from(threads * large));
     verify_kernel(kernel).map_err(|error| Refusal::Bug(format!("cutting large tiles: {error}")))?;
     let assigned = Assigned::of(kernel, thread_bits);
     fits(kernel, &assigned)?;
@@ -151,6 +157,7 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
     let mut lower = Lower {
         kernel,
         assigned,
+        limits,
         words,
         params,
         c: Code { b },
@@ -239,7 +246,10 @@ impl Lower<'_> {
             Op::Elem(_) | Op::Fma | Op::Cast(_) | Op::Round(_) => self.elementwise(inst),
             Op::Rename(pairs) => self.rename(inst, pairs),
             Op::Slice(axis) => self.slice(inst, *axis),
-            Op::Mma { over } => self.contract(inst, over),
+            Op::Mma { over } => match self.assigned.product(inst.results[0]).cloned() {
+                Some(product) => self.matrix_product(inst, over, &product),
+                None => self.contract(inst, over),
+            },
             Op::Reduce { op, .. } => self.reduce(inst, *op),
             Op::Load { .. } => self.load(inst),
             Op::Store { .. } => self.store(inst),
@@ -252,9 +262,16 @@ impl Lower<'_> {
         self.kernel.values[value].dtype
     }
 
+    /// A value is about to be defined again, by the next turn of a loop.
+    fn forget(&mut self, value: Value) {
+        self.held.remove(&value);
+        if let Some(home) = self.homes.remove(&value).filter(|home| home.moving.is_none()) {
+            self.room.free(home.range);
+        }
+    }
     /// Defines a value: `compute` gives its registers in a layout; conversions and the home follow.
     fn define(&mut self, value: Value, mut compute: impl FnMut(&mut Self, &Layout) -> Vec<Reg>) {
-        self.held.remove(&value);
+        self.forget(value);
         for layout in self.assigned.computed(value) {
             let regs = compute(self, &layout);
             self.hold(value, layout, regs);
@@ -271,7 +288,7 @@ impl Lower<'_> {
         }
         self.held.entry(value).or_default().push((layout, regs));
     }
-    /// What else is needed of a value that is held in its anchor: other layouts, and its home.
+    /// What else is needed of a value that is held in its anchor: other layouts.
     fn settle(&mut self, value: Value) {
         let Some((from, regs)) = self.held.get(&value).and_then(|held| held.first()).cloned() else { return };
         for layout in self.assigned.layouts(value) {
@@ -280,7 +297,6 @@ impl Lower<'_> {
                 self.hold(value, layout, converted);
             }
         }
-        self.give_home(value, &from, &regs);
     }
     fn is_held(&self, value: Value, layout: &Layout) -> bool {
         self.held.get(&value).is_some_and(|held| held.iter().any(|(l, _)| l == layout))
@@ -291,6 +307,10 @@ impl Lower<'_> {
         let found = self.held.get(&value).and_then(|held| held.iter().find(|(l, _)| *l == wanted)).cloned();
         match found {
             Some(held) => held,
+            None if self.is_staged(value) => {
+                let regs = self.home(value).map(|home| self.read_home(&home, &wanted));
+                (wanted, regs.unwrap_or_default())
+            }
             None => {
                 self.bug(format!("{value} is not held in {wanted:?}"));
                 let class = code::class(self.dtype(value));

@@ -1,5 +1,7 @@
 //! What a machine offers, as data. Nothing above a backend branches on a target's name.
 
+use crate::dtype::DType;
+
 /// A target description. Rates are per core; they rank plans, they do not predict times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
@@ -37,6 +39,8 @@ pub struct Target {
     pub few_positions: u32,
     /// Elements of the largest tile that a block computes with; 0 where memory holds tiles of any size.
     pub tile_elements: u32,
+    /// Storage types of 16 bits whose products a matrix unit sums in f32: a factor in f32 may be rounded to the type of such a partner.
+    pub matrix: Vec<DType>,
 }
 
 impl Target {
@@ -60,6 +64,7 @@ impl Target {
             row_elements: 0,
             few_positions: 8,
             tile_elements: 0,
+            matrix: Vec::new(),
         }
     }
     /// An x86-64 core with AVX2.
@@ -100,6 +105,7 @@ impl Target {
             // Rows of nothing cost less than reading what rows share again.
             few_positions: 2,
             tile_elements: 8 << 10,
+            matrix: vec![DType::BF16, DType::F16],
         }
     }
     /// Lanes of `bits`-wide elements in one register.

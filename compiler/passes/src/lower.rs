@@ -23,6 +23,7 @@ mod space;
 mod split;
 mod term;
 
+pub(crate) use contract::stored_format;
 pub(crate) use facts::Facts;
 
 use crate::chunks::chunks;

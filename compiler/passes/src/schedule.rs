@@ -7,13 +7,16 @@
 //! Extents that are known are tiled by a divisor where one is near, so that no tile is partial. Sizes of the run do not
 //! change a schedule; small ones get one of their own ([`Schedule::small`]), and the plan chooses.
 
-use crate::lower::Facts;
+use crate::lower::{Facts, stored_format};
+use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Function, Op, TermId};
 use sawmill_ir::index::AxisId;
 use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Rows of a matrix unit's tile where a result feeds another product: a fragment's 16 in each of four warps.
+const MATRIX_ROWS: i64 = 64;
 /// An axis up to this extent may be one whole tile where splitting it would repeat work.
 const WHOLE: i64 = 512;
 
@@ -46,6 +49,8 @@ struct Site {
     element: TermId,
     bound: Vec<AxisId>,
     factors: Vec<BTreeSet<AxisId>>,
+    /// The type of 16 bits that a factor is stored in.
+    format: Option<DType>,
 }
 
 /// A reduction: what it binds, whether it stands inside of another one.
@@ -80,7 +85,8 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let repeated = |axis: &AxisId| seen.binders.iter().any(|b| !work.facts.get(b.term).axes.contains(axis));
     let inner = seen.binders.iter().any(|b| b.nested) && !(target.row_elements > 0 && seen.is_flat(work));
     let tiled: Vec<&Vec<AxisId>> = sides.iter().filter(|side| side.iter().any(|a| !heavy(a))).collect();
-    let shape = Shape::of(target, tiled.len(), inner);
+    let matrix = seen.sites.iter().any(|site| site.format.is_some_and(|f| target.matrix.contains(&f)));
+    let shape = Shape::of(target, tiled.len(), inner, matrix);
     let mut roles: BTreeMap<AxisId, Role> = BTreeMap::new();
     for side in &sides {
         let (whole, split): (Vec<AxisId>, Vec<AxisId>) =
@@ -116,7 +122,9 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let mut reduce = seen.reduce_tiles(work, &shape, stream);
     reduce.extend(seen.along_rows(work, &rows));
     if target.tile_elements > 0 {
-        Bound { work, roles: &mut roles, reduce: &mut reduce }.apply(&seen, target.tile_elements.into());
+        // A matrix unit's sums have nothing beside them in registers.
+        let most = i64::from(target.tile_elements) * if matrix { 2 } else { 1 };
+        Bound { work, roles: &mut roles, reduce: &mut reduce }.apply(&seen, most);
     }
     Schedule {
         free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
@@ -142,7 +150,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(target: &Target, sides: usize, inner: bool) -> Self {
+    fn of(target: &Target, sides: usize, inner: bool, matrix: bool) -> Self {
         let floats = i64::try_from(target.l1_bytes / 4).unwrap_or(i64::MAX);
         // Square tiles: an accumulator that fills half of the first-level cache.
         let square = (0..12).map(|n| 1 << n).take_while(|side| side * side * 2 <= floats).last().unwrap_or(1);
@@ -150,6 +158,9 @@ impl Shape {
         // again.
         let rows = i64::from(target.vector_registers / 2).max(1);
         match sides {
+            // Of matrix units: what registers hold of sums, what shared memory holds of a few steps' factors.
+            _ if matrix && inner => Self { free: MATRIX_ROWS, reduce: MATRIX_ROWS },
+            2.. if matrix => Self { free: 2 * MATRIX_ROWS, reduce: MATRIX_ROWS / 2 },
             // Nothing to reuse: short tiles, so that little of a short axis is computed for nothing.
             0 => Self { free: square, reduce: if inner { square / 2 } else { target.stream_elements.into() } },
             1 if !inner => Self { free: rows, reduce: floats / 2 },
@@ -283,9 +294,10 @@ impl Structure {
         };
         for element in elements {
             let factors = factors(work.function, *element);
+            let format = factors.iter().find_map(|f| stored_format(work.function, &[*f]));
             let factors: Vec<_> = factors.iter().map(|f| work.facts.get(*f).axes.clone()).collect();
             if factors.len() > 1 {
-                self.sites.push(Site { element: *element, bound: bound.to_vec(), factors });
+                self.sites.push(Site { element: *element, bound: bound.to_vec(), factors, format });
             }
         }
         if !bound.is_empty() {

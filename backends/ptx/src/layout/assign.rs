@@ -6,13 +6,16 @@
 //! axes that vanish, elementwise results stay with their largest operand, a carry with what the body yields. Values that cost
 //! nothing to make anywhere (coordinates, loads, what is made of those alone) float. *Backward*, every use says in which layout
 //! it reads; floating values are made in each, anchored ones are converted where they are defined. Factors of contractions and
-//! operands of slices are read at positions that differ from thread to thread, so they get a home.
+//! operands of slices are read at positions that differ from thread to thread, so they get a home. Products of matrices
+//! ([`super::matrix`]) anchor their results in fragments; a row factor stays in registers if it was computed where it is read.
 
-mod order;
+pub(crate) mod order;
 mod stream;
 
 use super::Layout;
+use super::matrix::{Product, Products, products};
 use order::Order;
+use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::entity::Entity as _;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript, Value};
@@ -36,18 +39,24 @@ pub(crate) struct Assigned<'k> {
     defs: BTreeMap<Value, &'k Inst>,
     /// Values with a home, and the axis whose neighbours lie next to each other there.
     homes: BTreeMap<Value, Option<AxisId>>,
+    products: Products,
+    /// What a product takes its row factor from, if that is in registers: a value, which it rounds to its format.
+    held_rows: BTreeMap<Value, Value>,
 }
 
 impl<'k> Assigned<'k> {
     /// Assigns layouts to all values of `kernel` for `2^thread_bits` threads.
     pub(crate) fn of(kernel: &'k Kernel, thread_bits: usize) -> Self {
         let count = kernel.values.len();
+        let order = Order::of(kernel);
         let mut pass = Self {
             kernel,
             thread_bits,
             vector_bits: stream::vector_bits(kernel),
             powers: stream::powers(kernel),
-            order: Order::of(kernel),
+            products: products(kernel, &order, thread_bits),
+            held_rows: BTreeMap::new(),
+            order,
             anchors: vec![None; count],
             wanted: vec![Vec::new(); count],
             defs: BTreeMap::new(),
@@ -88,6 +97,37 @@ impl<'k> Assigned<'k> {
     /// Whether a scalar is known to be a multiple of two to the `power`.
     pub(crate) fn is_multiple(&self, value: Value, power: u32) -> bool {
         self.powers[value.index()] >= power
+    }
+    /// The instruction that defines a value; none for a loop's parameters.
+    pub(crate) fn definition(&self, value: Value) -> Option<&'k Inst> {
+        self.defs.get(&value).copied()
+    }
+    /// The product that gives a value, if a matrix unit computes it.
+    pub(crate) fn product(&self, result: Value) -> Option<&Product> {
+        self.products.of.get(&result)
+    }
+    /// Whether there is any product.
+    pub(crate) fn has_products(&self) -> bool {
+        !self.products.of.is_empty()
+    }
+    /// The 16-bit type that a value in f32 is a value of.
+    pub(crate) fn narrow(&self, value: Value) -> Option<DType> {
+        self.products.narrow.get(&value).copied()
+    }
+    /// What a product takes its row factor from, if from registers.
+    pub(crate) fn held_rows(&self, result: Value) -> Option<Value> {
+        self.held_rows.get(&result).copied()
+    }
+    /// The values whose homes an instruction reads.
+    pub(crate) fn reads_homes(&self, inst: &Inst) -> Vec<Value> {
+        match &inst.op {
+            Op::Slice(_) => vec![inst.args[0]],
+            Op::Mma { .. } => match self.product(inst.results[0]) {
+                Some(product) if self.held_rows.contains_key(&inst.results[0]) => vec![inst.args[1 - product.rows]],
+                _ => inst.args[..2].to_vec(),
+            },
+            _ => Vec::new(),
+        }
     }
     /// The layout of scalars: every thread has them.
     pub(crate) fn scalar(&self) -> Layout {
@@ -197,6 +237,7 @@ impl<'k> Assigned<'k> {
                 let largest = anchored.iter().find(|v| same(v)).and_then(|v| self.anchor(**v)).cloned();
                 if anchored.is_empty() { None } else { largest.or_else(|| Some(self.free_layout(axes))) }
             }
+            Op::Mma { .. } if self.product(result).is_some() => self.product(result).map(|p| p.result.clone()),
             Op::Mma { .. } => {
                 let acc = inst.args.get(2).and_then(|v| self.anchor(*v)).cloned();
                 Some(acc.unwrap_or_else(|| self.free_layout(axes)))
@@ -228,8 +269,12 @@ impl<'k> Assigned<'k> {
             if settled {
                 continue;
             }
-            match params[2..].iter().find(|p| self.anchor(**p).is_none()) {
-                Some(open) => self.anchors[open.index()] = Some(self.free_layout(&self.kernel.values[*open].axes)),
+            match inst.args.iter().zip(&params[2..]).find(|(_, p)| self.anchor(**p).is_none()) {
+                Some((init, open)) => {
+                    let axes = &self.kernel.values[*open].axes;
+                    let init = self.anchor(*init).filter(|_| self.kernel.values[*init].axes == *axes);
+                    self.anchors[open.index()] = Some(init.cloned().unwrap_or_else(|| self.free_layout(axes)));
+                }
                 None => break,
             }
         }
@@ -324,6 +369,10 @@ impl<'k> Assigned<'k> {
     /// Factors are read from homes: next to each other where lanes of the result are.
     fn want_factors(&mut self, inst: &Inst) {
         let Some(layout) = self.anchor(inst.results[0]).cloned() else { return };
+        if let Some(product) = self.product(inst.results[0]).cloned() {
+            self.want_product(inst, &product);
+            return;
+        }
         for factor in &inst.args[..2] {
             let lanes = layout.lane_axis().filter(|a| self.kernel.values[*factor].axes.contains(a));
             let inner = self.homes.entry(*factor).or_insert(None);
@@ -331,6 +380,29 @@ impl<'k> Assigned<'k> {
         }
         if let Some(acc) = inst.args.get(2) {
             self.want(*acc, &layout);
+        }
+    }
+}
+
+impl Assigned<'_> {
+    /// A product reads columns from their home; rows from registers, if they were computed in the lanes that need them.
+    fn want_product(&mut self, inst: &Inst, product: &Product) {
+        let [rows, columns] = [product.rows, 1 - product.rows].map(|at| inst.args[at]);
+        self.homes.insert(columns, Some(product.inner[1]));
+        // The product rounds, so what was rounded for it is taken before.
+        let source = match self.defs.get(&rows) {
+            Some(def) if matches!(def.op, Op::Round(format) if format == product.format) => def.args[0],
+            _ => rows,
+        };
+        let there = self.anchor(source).is_some_and(|l| l.thread_bits() == product.left.thread_bits());
+        if there {
+            self.held_rows.insert(inst.results[0], source);
+            self.want(source, &product.left);
+        } else {
+            self.homes.insert(rows, Some(product.inner[0]));
+        }
+        if let Some(acc) = inst.args.get(2) {
+            self.want(*acc, &product.result);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! In: two tiles with homes, an accumulator in the result's layout. Out: the sums. Every thread walks the summed axes in loops and
 //! reads, for each step, the elements of both factors that its sums need, each once.
 
-use super::shared::{Home, bytes_of};
+use super::shared::Home;
 use super::{Lower, code, math};
 use crate::inst::{Arg, Guard, Op, Reg, Word};
 use crate::layout::Layout;
@@ -84,7 +84,7 @@ impl Lower<'_> {
         }
     }
     fn advance(&mut self, factor: &Factor, elements: i64) {
-        let bytes = elements * i64::from(bytes_of(factor.home.dtype));
+        let bytes = elements * i64::from(factor.home.bytes());
         self.c.b.assign(Op::Add, &[Word::S32], factor.address, &[factor.address.into(), bytes.into()]);
     }
 

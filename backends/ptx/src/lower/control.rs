@@ -3,6 +3,7 @@
 //! Bounds and conditions are scalars, so all threads go one way. A loop's phases are written out one after the other, each with
 //! its edge flag known, on one set of registers for the carries.
 
+use super::ring::Ring;
 use super::{Fence, Held, Lower, code};
 use crate::inst::{Guard, Op, Reg, Word};
 use crate::layout::Layout;
@@ -41,7 +42,7 @@ impl Lower<'_> {
         let outer = std::mem::take(&mut self.homes_inside);
         build(self);
         for value in std::mem::replace(&mut self.homes_inside, outer) {
-            if let Some(home) = self.homes.remove(&value) {
+            if let Some(home) = self.homes.remove(&value).filter(|home| home.moving.is_none()) {
                 self.room.free(home.range);
             }
         }
@@ -50,6 +51,7 @@ impl Lower<'_> {
 
     /// A loop.
     pub(super) fn for_loop(&mut self, inst: &Inst, step: i64, phases: &[Phase], params: &[Value], body: &Region) {
+        self.homes_before(body);
         let mut carries = Vec::new();
         for (init, param) in inst.args.iter().zip(&params[2..]) {
             let layout = self.own(*param);
@@ -58,8 +60,23 @@ impl Lower<'_> {
             self.assign(self.dtype(*param), &slots, &values);
             carries.push((*param, layout, slots));
         }
-        for phase in phases {
-            self.phase(phase, step, params, &carries, body);
+        let ring = self.open_ring(step, phases, params, body);
+        let mut rest = phases;
+        while !rest.is_empty() {
+            // Phases that go on where the last one ends share what is under way.
+            let joined = 1 + rest.windows(2).take_while(|pair| pair[0].hi == pair[1].lo).count();
+            let (together, later) = rest.split_at(joined);
+            let ends: Vec<Value> = together.iter().map(|phase| phase.hi).collect();
+            if let Some(ring) = &ring {
+                self.start_ring(ring, together[0].lo, &ends);
+            }
+            for phase in together {
+                self.phase(phase, step, params, &carries, body, ring.as_ref());
+            }
+            if let Some(ring) = &ring {
+                self.stop_ring(ring, later.is_empty());
+            }
+            rest = later;
         }
         for (result, (_, _, slots)) in inst.results.iter().zip(&carries) {
             self.define(*result, |_, _| slots.clone());
@@ -73,6 +90,7 @@ impl Lower<'_> {
         params: &[Value],
         carries: &[(Value, Layout, Vec<Reg>)],
         body: &Region,
+        ring: Option<&Ring>,
     ) {
         let (lo, hi) = (self.scalar(phase.lo), self.scalar(phase.hi));
         let position = self.c.b.mov(Word::B64, lo);
@@ -90,11 +108,17 @@ impl Lower<'_> {
             for (param, _, slots) in carries {
                 s.define(*param, |_, _| slots.clone());
             }
+            if let Some(ring) = ring {
+                s.turn_ring(ring);
+            }
             s.region(body);
             let next: Vec<Vec<Reg>> =
                 body.yields.iter().zip(carries).map(|(next, (_, layout, _))| s.read(*next, layout).1).collect();
             s.hand_on(carries, next);
             s.c.b.assign(Op::Add, &[Word::S64], position, &[position.into(), step.into()]);
+            if let Some(ring) = ring {
+                s.next_slot(ring);
+            }
             s.c.b.bra(head);
         });
         self.c.b.place(done);

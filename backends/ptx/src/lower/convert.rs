@@ -4,7 +4,6 @@
 //! otherwise the tile goes through shared memory.
 
 use super::Lower;
-use super::shared::bytes_of;
 use crate::inst::{Op, Reg, Word};
 use crate::layout::Layout;
 use sawmill_ir::dtype::DType;
@@ -22,7 +21,7 @@ impl Lower<'_> {
         let lanes = to.lane_axis().or(from.lane_axis());
         let mut axes: Vec<AxisId> = lanes.into_iter().collect();
         axes.extend(from.axes().into_iter().filter(|a| Some(*a) != lanes));
-        let home = self.home_for(dtype, &axes);
+        let home = self.home_for(dtype, None, &axes);
         self.write_home(&home, from, regs);
         let read = self.read_home(&home, to);
         self.room.free(home.range);
@@ -56,7 +55,7 @@ impl Lower<'_> {
         let Some(home) = self.home(inst.args[0]) else { return };
         let position = self.scalar(inst.args[1]);
         let narrow = self.c.convert(&[Word::U32, Word::U64], position);
-        let moved = self.c.two(Op::Mul, &[Word::Lo, Word::U32], narrow, home.stride(axis) * bytes_of(home.dtype));
+        let moved = self.c.two(Op::Mul, &[Word::Lo, Word::U32], narrow, home.stride(axis) * home.bytes());
         self.define(inst.results[0], |s, layout| {
             s.before_read(home.range);
             let address = s.home_address(&home, layout);

@@ -181,6 +181,9 @@ impl Lower<'_> {
     pub(super) fn load(&mut self, inst: &Inst) {
         let tile::Op::Load { mem, subs, pad, masked } = &inst.op else { return };
         let result = inst.results[0];
+        if self.is_staged(result) {
+            return;
+        }
         self.define(result, |s, wanted| {
             let layout = s.assigned.load_layout(inst, wanted);
             if let Some(vector) = s.vector(inst, &layout) {

@@ -163,7 +163,8 @@ impl Lower<'_> {
         let mut scratch = Vec::new();
         for (at, dtype) in kinds.iter().enumerate() {
             let bytes = (bytes_of(*dtype) * count) << self.thread_bits;
-            let home = Home { range: self.room.take(bytes), dtype: *dtype, strides: Vec::new() };
+            let home =
+                Home { range: self.room.take(bytes), dtype: *dtype, narrow: None, strides: Vec::new(), moving: None };
             self.before_write(home.range);
             let address = self.lane_address(*dtype, self.thread);
             for (number, part) in (0_u32..).zip(&parts) {

@@ -3,6 +3,7 @@
 //! In: modules as text, sizes. Out: a failure where the interpreted PTX differs from the interpreted tiles, races, or touches what
 //! it should not. Inputs are small numbers of both signs made from their position.
 
+mod matrix;
 mod operations;
 mod programs;
 mod vectors;
@@ -134,6 +135,13 @@ fn renumbered(program: &str) -> String {
         text.push_str(&format!("%{number}{}", &rest[digits.len()..]));
     }
     text
+}
+
+/// The PTX of a program's kernels.
+fn ptx(program: &str) -> String {
+    let module = text::parse(&renumbered(program)).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    let kernels = Ptx::new(Sm::Sm80).kernels(&module).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    kernels.iter().map(|kernel| kernel.module.to_string()).collect()
 }
 
 /// Runs a program on both interpreters and compares.

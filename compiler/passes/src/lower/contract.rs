@@ -10,8 +10,9 @@ use super::fold::{Folded, Step, combine};
 use super::phase::Guard;
 use super::{Lowered, Stop};
 use crate::schedule::factors;
+use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
-use sawmill_ir::graph::{Const, Op, TermId};
+use sawmill_ir::graph::{Const, Elem, Function, Op, TermId};
 use sawmill_ir::index::{Atom, AxisId, Index};
 use sawmill_ir::tile::{self, Value};
 use std::collections::BTreeSet;
@@ -209,6 +210,7 @@ impl Emit<'_> {
 
     fn product_sum(&mut self, step: &Step, of: Folded, (a, b): Groups, acc: Option<Value>) -> Lowered<Value> {
         let (x, y) = (self.product(&a)?, self.product(&b)?);
+        let format = self.matrix_format(step, (x, &a), (y, &b));
         // The condition goes to the group that has more of its axes, then to the smaller one.
         let (mut main, mut other) = ((x, a), (y, b));
         if let Some(condition) = of.condition {
@@ -240,9 +242,38 @@ impl Emit<'_> {
         let zero = self.constant(Const::float(0.0), self.dtype(main.0))?;
         let x = self.leave_out(main.0, &main_out, zero)?;
         let y = self.leave_out(other.0, &other_out, zero)?;
+        let x = self.for_matrix_unit(x, &main.1, format)?;
+        let y = self.for_matrix_unit(y, &other.1, format)?;
         match of.condition {
             Some(condition) => self.masked_sum(step, (x, y), condition, acc),
             None => self.mma(x, y, step, acc),
+        }
+    }
+
+    /// The type in which a matrix unit may multiply two groups of factors: that of the one which is stored in it. Each group must
+    /// have an axis of its own, so that the product is one of matrices.
+    fn matrix_format(&self, step: &Step, (x, a): (Value, &[TermId]), (y, b): (Value, &[TermId])) -> Option<DType> {
+        let function = self.program.function;
+        let unit = self.program.matrix;
+        let stored = |group: &[TermId]| stored_format(function, group).filter(|f| unit.contains(f));
+        let format = match (stored(a), stored(b)) {
+            (Some(a), Some(b)) if a != b => return None,
+            (a, b) => a.or(b)?,
+        };
+        let [x, y] = [x, y].map(|v| self.b.type_of(v));
+        let free = |own: &tile::Type, other: &tile::Type| {
+            own.axes.iter().any(|a| !step.over.contains(a) && !other.axes.contains(a))
+        };
+        (x.dtype == DType::F32 && y.dtype == DType::F32 && free(x, y) && free(y, x)).then_some(format)
+    }
+
+    /// A factor in the matrix unit's type: as it is stored, or rounded.
+    fn for_matrix_unit(&mut self, x: Value, group: &[TermId], format: Option<DType>) -> Lowered<Value> {
+        match format {
+            Some(format) if stored_format(self.program.function, group) != Some(format) => {
+                Ok(self.b.round(x, format)?)
+            }
+            _ => Ok(x),
         }
     }
 
@@ -307,6 +338,21 @@ impl Emit<'_> {
     fn all_tame(&self, factors: &[TermId], axis: AxisId) -> bool {
         factors.iter().all(|f| self.is_tame(*f, axis))
     }
+}
+
+/// The type of 16 bits that a group of factors is stored in, if it is one element of a tensor.
+pub(crate) fn stored_format(function: &Function, group: &[TermId]) -> Option<DType> {
+    let [factor] = group else { return None };
+    let term = &function.terms[*factor];
+    let format = match &term.op {
+        Op::Read { tensor, .. } => match function.tensors[*tensor].elem {
+            Elem::Type(format) => format,
+            _ => return None,
+        },
+        Op::Round(format) => *format,
+        _ => return None,
+    };
+    (format.is_float() && format.bits() == 16).then_some(format)
 }
 
 /// Whether `sub` reaches `size` exactly when `axis` reaches its extent.

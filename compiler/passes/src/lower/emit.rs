@@ -30,6 +30,8 @@ pub(super) struct Stored {
 pub(super) struct Program<'a> {
     pub(super) function: &'a Function,
     pub(super) facts: Facts,
+    /// What the target's matrix unit multiplies.
+    pub(super) matrix: &'a [DType],
     /// Divisors by which axes are split.
     pub(super) chains: BTreeMap<AxisId, Vec<i64>>,
     /// The position of a step of a loop, over the dims of the module.

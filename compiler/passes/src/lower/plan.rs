@@ -51,6 +51,7 @@ impl<'a> Planner<'a> {
         let program = Program {
             function,
             facts: Facts::of(function),
+            matrix: &target.matrix,
             chains: split::chains(function, i64::from(target.lanes(32))),
             loop_positions: BTreeMap::new(),
             stored: BTreeMap::new(),

@@ -9,12 +9,13 @@ use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript};
 
 /// The rank of each axis.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(crate) struct Order {
     ranks: Vec<usize>,
+    vanishing: Vec<bool>,
 }
 
 impl Order {
-    pub(super) fn of(kernel: &Kernel) -> Self {
+    pub(crate) fn of(kernel: &Kernel) -> Self {
         let mut insts = Vec::new();
         collect(&kernel.body, &mut insts);
         let mut vanishing = vec![false; kernel.axes.len()];
@@ -42,10 +43,14 @@ impl Order {
         for (rank, axis) in axes.iter().enumerate() {
             ranks[axis.index()] = rank;
         }
-        Self { ranks }
+        Self { ranks, vanishing }
+    }
+    /// Whether an axis is summed or reduced anywhere.
+    pub(crate) fn vanishes(&self, axis: AxisId) -> bool {
+        self.vanishing[axis.index()]
     }
     /// `axes`, outermost first.
-    pub(super) fn sorted(&self, axes: &[AxisId]) -> Vec<AxisId> {
+    pub(crate) fn sorted(&self, axes: &[AxisId]) -> Vec<AxisId> {
         let mut axes = axes.to_vec();
         axes.sort_by_key(|a| self.ranks[a.index()]);
         axes
@@ -69,7 +74,7 @@ pub(super) fn collect<'k>(region: &'k Region, insts: &mut Vec<&'k Inst>) {
 
 /// The axes of an access in the order of the memory's dimensions, each where it moves least: the last one is the one whose
 /// neighbours are nearest. Axes of gathers are far apart and come first.
-pub(super) fn memory_order(kernel: &Kernel, inst: &Inst) -> Vec<AxisId> {
+pub(crate) fn memory_order(kernel: &Kernel, inst: &Inst) -> Vec<AxisId> {
     let (subs, skip) = match &inst.op {
         Op::Load { subs, .. } => (subs, 0),
         Op::Store { subs, .. } => (subs, 1),
