@@ -14,6 +14,8 @@ mod control;
 mod convert;
 mod defer;
 mod elem;
+mod finite;
+mod known;
 mod math;
 mod matrix;
 mod memory;
@@ -250,7 +252,10 @@ impl Lower<'_> {
                 Some(product) => self.matrix_product(inst, over, &product),
                 None => self.contract(inst, over),
             },
-            Op::Reduce { op, .. } => self.reduce(inst, *op),
+            Op::Reduce { op, .. } => match self.assigned.finite_at_home(inst) {
+                Some(tile) => self.all_finite(inst, tile),
+                None => self.reduce(inst, *op),
+            },
             Op::Load { .. } => self.load(inst),
             Op::Store { .. } => self.store(inst),
             Op::For { step, phases, params, body } => self.for_loop(inst, *step, phases, params, body),

@@ -13,11 +13,12 @@ pub(crate) mod order;
 mod stream;
 
 use super::Layout;
-use super::matrix::{Product, Products, products};
+use super::matrix::{Product, Products, ROW, products};
 use order::Order;
 use sawmill_ir::dtype::DType;
-use sawmill_ir::elem::ElemOp;
+use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::entity::Entity as _;
+use sawmill_ir::graph::Const;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript, Value};
 use std::collections::BTreeMap;
 
@@ -118,9 +119,22 @@ impl<'k> Assigned<'k> {
     pub(crate) fn held_rows(&self, result: Value) -> Option<Value> {
         self.held_rows.get(&result).copied()
     }
+    /// The tile of which a reduction tells whether all of it is finite, if a product has it in 16 bits at home.
+    pub(crate) fn finite_at_home(&self, inst: &Inst) -> Option<Value> {
+        let Op::Reduce { op: ReduceOp::All, over } = &inst.op else { return None };
+        let def = |value: Value, op: ElemOp| self.definition(value).filter(|d| d.op == Op::Elem(op));
+        let below = def(inst.args[0], ElemOp::Lt)?;
+        let infinity = self.definition(below.args[1])?;
+        let tile = def(below.args[0], ElemOp::Abs)?.args[0];
+        let all = *over == self.kernel.values[tile].axes;
+        let known = infinity.op == Op::Const(Const::float(f64::INFINITY)) && self.narrow(tile).is_some();
+        let inner = self.home(tile).flatten().map(|axis| self.kernel.axes[axis].extent);
+        (all && known && inner.is_some_and(|extent| extent.is_multiple_of(ROW))).then_some(tile)
+    }
     /// The values whose homes an instruction reads.
     pub(crate) fn reads_homes(&self, inst: &Inst) -> Vec<Value> {
         match &inst.op {
+            Op::Reduce { .. } => self.finite_at_home(inst).into_iter().collect(),
             Op::Slice(_) => vec![inst.args[0]],
             Op::Mma { .. } => match self.product(inst.results[0]) {
                 Some(product) if self.held_rows.contains_key(&inst.results[0]) => vec![inst.args[1 - product.rows]],
@@ -304,6 +318,8 @@ impl<'k> Assigned<'k> {
                 self.want_all(inst, &layout);
             }
             Op::Mma { .. } => self.want_factors(inst),
+            // Finiteness is told from the bits at home.
+            Op::Reduce { .. } if self.finite_at_home(inst).is_some() => {}
             Op::Reduce { .. } => {
                 let layout = self.reduce_layout(inst.args[0]);
                 self.want(inst.args[0], &layout);

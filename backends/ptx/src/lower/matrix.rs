@@ -74,7 +74,7 @@ impl Lower<'_> {
         lanes.extend(
             product.result.thread_bits()[LANE_BITS..].iter().map(|b| b.filter(|b| product.sides[side].contains(b))),
         );
-        let weight = |bit: Bit| home.stride(bit.axis) * home.bytes() << bit.bit;
+        let weight = |bit: Bit| (home.stride(bit.axis) * home.bytes()) << bit.bit;
         let bits = (0_u8..).zip(lanes).filter_map(|(at, bit)| Some((at, weight(bit?)))).filter(|(_, w)| *w != 0);
         let place = self.thread_sum(bits.collect());
         let address = self.address_in(&home, place);

@@ -12,7 +12,7 @@ use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::tile::{AxisId, Inst};
 
 /// What is combined: one value, or a value and its position.
-type Parts = Vec<(DType, Reg)>;
+pub(super) type Parts = Vec<(DType, Reg)>;
 
 impl Lower<'_> {
     /// A primitive reduction.
@@ -128,7 +128,7 @@ impl Lower<'_> {
     }
 
     /// Combines over lanes that differ in a bit of a vanishing axis.
-    fn across_lanes(&mut self, op: ReduceOp, layout: &Layout, gone: &[AxisId], parts: Parts) -> Parts {
+    pub(super) fn across_lanes(&mut self, op: ReduceOp, layout: &Layout, gone: &[AxisId], parts: Parts) -> Parts {
         let mut parts = parts;
         for (bit, of) in layout.thread_bits().iter().take(LANE_BITS).enumerate() {
             if !of.is_some_and(|b| gone.contains(&b.axis)) {
@@ -149,7 +149,13 @@ impl Lower<'_> {
     }
 
     /// Combines over warps that differ in a bit of a vanishing axis: every thread writes its part and reads the others'.
-    fn across_warps(&mut self, op: ReduceOp, layout: &Layout, gone: &[AxisId], parts: Vec<Parts>) -> Vec<Parts> {
+    pub(super) fn across_warps(
+        &mut self,
+        op: ReduceOp,
+        layout: &Layout,
+        gone: &[AxisId],
+        parts: Vec<Parts>,
+    ) -> Vec<Parts> {
         let bits = (0_u32..).zip(layout.thread_bits()).skip(LANE_BITS);
         let gone: Vec<u32> =
             bits.filter(|(_, b)| b.is_some_and(|b| gone.contains(&b.axis))).map(|(at, _)| at).collect();

@@ -9,15 +9,14 @@
 //! The scheme is the multistage pipeline of CUTLASS (`MmaMultistage`), with the number of stages from the room there is.
 
 use super::code::word;
-use super::shared::{Home, Range};
+use super::shared::{Home, Range, defined_in};
 use super::{Lower, code};
 use crate::inst::{Guard, Op, Reg, Word, at};
 use crate::layout::matrix::ROW;
 use crate::layout::{Bit, Layout, bits_of};
+use rustc_hash::FxHashSet;
 use sawmill_ir::dtype::DType;
-use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::Const;
-use sawmill_ir::index::{Atom, Index};
 use sawmill_ir::tile::{self, AxisId, Inst, MemId, Pad, Phase, Region, Subscript, Value};
 
 /// Bytes of a copy.
@@ -97,7 +96,8 @@ impl Lower<'_> {
             return None;
         }
         let whole = phases.iter().all(|p| self.is_whole(p.lo));
-        let loads = body.insts.iter().filter_map(|inst| self.staged(inst, params[0]));
+        let inside = defined_in(body);
+        let loads = body.insts.iter().filter_map(|inst| self.staged(inst, params[0], &inside));
         // A position that moves along rows must move by whole chunks.
         let along_rows = |load: &Staged| load.dims.last().is_some_and(|(base, _)| *base == Base::Moving);
         let loads: Vec<Staged> = loads.filter(|load| whole || !along_rows(load)).collect();
@@ -135,7 +135,7 @@ impl Lower<'_> {
     }
 
     /// A load in a loop's body as a ring does it, if it can.
-    fn staged(&self, inst: &Inst, position: Value) -> Option<Staged> {
+    fn staged(&self, inst: &Inst, position: Value, inside: &FxHashSet<Value>) -> Option<Staged> {
         let tile::Op::Load { mem, subs, pad, masked: false } = &inst.op else { return None };
         let value = *inst.results.first()?;
         let inner = self.assigned.home(value).flatten()?;
@@ -151,7 +151,7 @@ impl Lower<'_> {
         for (sub, arg) in subs.iter().zip(&inst.args) {
             let Subscript::Affine(terms) = sub else { return None };
             let base = if *arg == position { Base::Moving } else { Base::Fixed(*arg) };
-            let outside = base == Base::Moving || self.held.contains_key(arg) && self.is_natural(*arg);
+            let outside = base == Base::Moving || !inside.contains(arg) && self.is_natural(*arg);
             if !outside || terms.iter().any(|(_, coefficient)| *coefficient < 1) {
                 return None;
             }
@@ -163,22 +163,8 @@ impl Lower<'_> {
         (moving == 1 && innermost && of_inner == 1).then_some(Staged { value, mem: *mem, dims, inner })
     }
 
-    /// Whether a scalar is surely not negative.
-    fn is_natural(&self, value: Value) -> bool {
-        let Some(inst) = self.assigned.definition(value) else { return false };
-        let all = || inst.args.iter().all(|a| self.is_natural(*a));
-        match &inst.op {
-            tile::Op::Const(Const::Int(number)) => *number >= 0,
-            tile::Op::Size(size) => is_natural_size(size),
-            tile::Op::Grid(_) => true,
-            tile::Op::Elem(ElemOp::Max) => inst.args.iter().any(|a| self.is_natural(*a)),
-            tile::Op::Elem(ElemOp::Add | ElemOp::Mul | ElemOp::Min | ElemOp::Div) => all(),
-            _ => false,
-        }
-    }
-
     /// The chunks of a tile over all threads: neighbours along the innermost axis first.
-    fn chunks(&self, home: &Home, inner: AxisId) -> Layout {
+    pub(super) fn chunks(&self, home: &Home, inner: AxisId) -> Layout {
         let mut bits = Vec::new();
         for (axis, _) in &home.strides {
             let first = if *axis == inner { 3 } else { 0 };
@@ -268,17 +254,6 @@ impl Lower<'_> {
             Base::Fixed(value) => self.is_whole(value),
         };
         !(extent && base)
-    }
-    /// Whether a scalar is surely a multiple of a chunk's elements.
-    fn is_whole(&self, value: Value) -> bool {
-        let Some(inst) = self.assigned.definition(value) else { return false };
-        match &inst.op {
-            tile::Op::Const(Const::Int(number)) => number % i64::from(ROW) == 0,
-            tile::Op::Size(size) => size.terms().all(|(_, coefficient)| coefficient % i64::from(ROW) == 0),
-            tile::Op::Elem(ElemOp::Mul) => inst.args.iter().any(|a| self.is_whole(*a)),
-            tile::Op::Elem(ElemOp::Add | ElemOp::Min | ElemOp::Max) => inst.args.iter().all(|a| self.is_whole(*a)),
-            _ => false,
-        }
     }
     /// Elements from the thread's first to the end of a dimension, as far as 32 bits tell.
     fn left(&mut self, staged: &Staged, dim: usize, layout: &Layout, position: Option<Reg>) -> Reg {
@@ -500,14 +475,4 @@ impl Lower<'_> {
     pub(super) fn is_staged(&self, value: Value) -> bool {
         self.homes.get(&value).is_some_and(|home| home.moving.is_some())
     }
-}
-
-/// Whether a size is surely not negative: dims are not.
-fn is_natural_size(size: &Index) -> bool {
-    let natural = |atom: &Atom| match atom {
-        Atom::Dim(_) => true,
-        Atom::Div(a, b) => is_natural_size(a) && is_natural_size(b),
-        _ => false,
-    };
-    size.terms().all(|(monomial, coefficient)| coefficient >= 0 && monomial.iter().all(natural))
 }

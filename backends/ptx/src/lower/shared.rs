@@ -7,8 +7,9 @@
 use super::{Lower, Refusal, code};
 use crate::inst::{Class, Op, Reg, Word, at};
 use crate::layout::{Layout, bits_of};
+use rustc_hash::FxHashSet;
 use sawmill_ir::dtype::DType;
-use sawmill_ir::tile::{self, AxisId, Region, Value};
+use sawmill_ir::tile::{self, AxisId, Inst, Region, Value};
 
 /// Bytes of shared memory: (first, past the last).
 pub(super) type Range = (u32, u32);
@@ -258,20 +259,41 @@ impl Lower<'_> {
     }
     /// Gives their homes to values from outside that a region reads there, so that a loop's turns do not.
     pub(super) fn homes_before(&mut self, region: &Region) {
-        for inst in &region.insts {
-            for value in self.assigned.reads_homes(inst) {
-                if self.held.contains_key(&value) && !self.homes.contains_key(&value) {
-                    self.give_home(value);
-                }
+        let inside = defined_in(region);
+        let mut needed = Vec::new();
+        each_inst(region, &mut |inst| needed.extend(self.assigned.reads_homes(inst)));
+        for value in needed {
+            // What was held of a value from inside is another turn's.
+            if !inside.contains(&value) && self.held.contains_key(&value) && !self.homes.contains_key(&value) {
+                self.give_home(value);
             }
-            match &inst.op {
-                tile::Op::For { body, .. } => self.homes_before(body),
-                tile::Op::If { then, otherwise } => {
-                    self.homes_before(then);
-                    self.homes_before(otherwise);
-                }
-                _ => {}
+        }
+    }
+}
+
+/// The values that a region defines, its loops' parameters among them.
+pub(super) fn defined_in(region: &Region) -> FxHashSet<Value> {
+    let mut inside = FxHashSet::default();
+    each_inst(region, &mut |inst| {
+        inside.extend(inst.results.iter().copied());
+        if let tile::Op::For { params, .. } = &inst.op {
+            inside.extend(params.iter().copied());
+        }
+    });
+    inside
+}
+
+/// Visits a region's instructions and those in their regions, in order.
+fn each_inst(region: &Region, visit: &mut impl FnMut(&Inst)) {
+    for inst in &region.insts {
+        visit(inst);
+        match &inst.op {
+            tile::Op::For { body, .. } => each_inst(body, visit),
+            tile::Op::If { then, otherwise } => {
+                each_inst(then, visit);
+                each_inst(otherwise, visit);
             }
+            _ => {}
         }
     }
 }

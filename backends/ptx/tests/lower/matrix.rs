@@ -148,3 +148,58 @@ fn a_result_is_the_row_factor_of_the_next_product() {
         }
     }
 }
+
+/// A product if all of its second factor is finite, else zeros; elements at and behind `L` are infinite.
+fn guarded_product(ty: &str, n: u32, k: u32) -> String {
+    format!(
+        "tile guarded {{
+  dims L
+  buffer a: {ty}[32, {k}] input
+  buffer b: {ty}[{n}, {k}] input
+  buffer c: f32[32, {n}] output
+  kernel k {{
+    dims L
+    memory a: {ty}[32, {k}] in
+    memory b: {ty}[{n}, {k}] in
+    memory c: f32[32, {n}] out
+    axes m = 32, n = {n}, k = {k}
+    grid g = 1
+    %0: i64 = const 0
+    %1: f32<m, k> = load a[%0 + m, %0 + k] pad 0.0
+    %2: f32<n, k> = load b[%0 + n, %0 + k] pad 0.0
+    %3: i64<k> = coord k %0
+    %4: i64 = size L
+    %5: bool<k> = lt %3, %4
+    %6: f32 = const inf
+    %7: f32<n, k> = select %5, %2, %6
+    %8: f32<n, k> = abs %7
+    %9: bool<n, k> = lt %8, %6
+    %10: bool = reduce all %9 over n, k
+    %14: f32<m, n> = if %10 {{
+      %11: f32<m, n> = mma %1, %7 over k
+      yield %11
+    }} else {{
+      %12: f32 = const 0.0
+      %13: f32<m, n> = mma %1, %2 over k
+      %15: f32<m, n> = mul %12, %13
+      yield %15
+    }}
+    store c[%0 + m, %0 + n] = %14
+  }}
+  plan {{
+    launch k(a, b, c) dims (L)
+  }}
+}}"
+    )
+}
+
+#[test]
+fn finiteness_is_told_from_bits() {
+    for ty in ["bf16", "f16"] {
+        for (n, k) in [(64, 64), (8, 16), (24, 48)] {
+            for limit in [0, 1, i64::from(k) - 1, i64::from(k), 100] {
+                agree(&guarded_product(ty, n, k), &[limit], 1e-6);
+            }
+        }
+    }
+}
