@@ -11,12 +11,14 @@ use crate::lower::{Facts, stored_format};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Function, Op, TermId};
-use sawmill_ir::index::AxisId;
+use sawmill_ir::index::{Atom, AxisId, Index};
 use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of a matrix unit's tile where a result feeds another product: a fragment's 16 in each of four warps.
 const MATRIX_ROWS: i64 = 64;
+/// Rows of a group's tile: a fragment's.
+const GROUP: i64 = 16;
 /// An axis up to this extent may be one whole tile where splitting it would repeat work.
 const WHOLE: i64 = 512;
 
@@ -29,6 +31,8 @@ pub(crate) enum Role {
     Tile(i64),
     /// Tiles of this extent, one after the other in every block.
     Walk(i64),
+    /// Groups of consecutive positions ([`Schedule::groups`]), each in tiles of this extent, spread over blocks.
+    Group(i64),
     /// The whole axis, of this extent, in one tile, which reductions over it share: read once, kept between passes.
     Row(i64),
 }
@@ -40,12 +44,17 @@ pub(crate) struct Schedule {
     pub(crate) free: Vec<(AxisId, Role)>,
     /// Tile extents of summed axes.
     pub(crate) reduce: BTreeMap<AxisId, i64>,
+    /// How many positions of a grouped axis belong together.
+    pub(crate) groups: BTreeMap<AxisId, Index>,
     /// An axis whose run-time extent may be small, for which [`schedule`] with `small` gives another schedule.
     pub(crate) small: Option<AxisId>,
 }
 
 /// A sum of products: what it binds, what each factor depends on.
+#[derive(Debug)]
 struct Site {
+    /// The factors.
+    terms: Vec<TermId>,
     element: TermId,
     bound: Vec<AxisId>,
     factors: Vec<BTreeSet<AxisId>>,
@@ -94,6 +103,12 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
         roles.extend(whole.into_iter().map(|a| (a, Role::Tile(work.known(a).unwrap_or(1)))));
         roles.extend(work.fill(&split, shape.free).into_iter().map(|(a, t)| (a, Role::Tile(t))));
     }
+    // Where no tile of rows is left for a matrix unit, positions that share a factor make one.
+    let mut groups = BTreeMap::new();
+    if matrix && tiled.is_empty() {
+        groups = seen.groups(work, small);
+        roles.extend(groups.keys().map(|axis| (*axis, Role::Group(GROUP))));
+    }
     let plain: Vec<AxisId> =
         work.axes.iter().filter(|a| !roles.contains_key(a) && Some(**a) != small).copied().collect();
     let (again, rest): (Vec<AxisId>, Vec<AxisId>) = plain.iter().partition(|a| repeated(a));
@@ -129,6 +144,7 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     Schedule {
         free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
         reduce,
+        groups,
         small: variant.copied().filter(|_| small.is_none()),
     }
 }
@@ -249,7 +265,7 @@ impl Bound<'_, '_> {
     }
     fn tile(&self, axis: AxisId) -> i64 {
         match self.roles.get(&axis) {
-            Some(Role::Tile(tile) | Role::Walk(tile) | Role::Row(tile)) => *tile,
+            Some(Role::Tile(tile) | Role::Walk(tile) | Role::Row(tile) | Role::Group(tile)) => *tile,
             Some(Role::Scalar) => 1,
             None => self.reduce.get(&axis).copied().unwrap_or(1),
         }
@@ -257,6 +273,9 @@ impl Bound<'_, '_> {
     /// A tile of about half the extent, if there is one.
     fn shorter(&self, axis: AxisId) -> Option<i64> {
         let tile = self.tile(axis);
+        if matches!(self.roles.get(&axis), Some(Role::Group(_))) {
+            return None;
+        }
         Some(self.work.tile(axis, tile / 2)).filter(|half| (1..tile).contains(half))
     }
     fn set(&mut self, axis: AxisId, tile: i64) {
@@ -295,9 +314,10 @@ impl Structure {
         for element in elements {
             let factors = factors(work.function, *element);
             let format = factors.iter().find_map(|f| stored_format(work.function, &[*f]));
-            let factors: Vec<_> = factors.iter().map(|f| work.facts.get(*f).axes.clone()).collect();
+            let terms = factors;
+            let factors: Vec<_> = terms.iter().map(|f| work.facts.get(*f).axes.clone()).collect();
             if factors.len() > 1 {
-                self.sites.push(Site { element: *element, bound: bound.to_vec(), factors, format });
+                self.sites.push(Site { terms, element: *element, bound: bound.to_vec(), factors, format });
             }
         }
         if !bound.is_empty() {
@@ -306,6 +326,26 @@ impl Structure {
         for arg in &term.args {
             self.visit(work, *arg, nested || !bound.is_empty());
         }
+    }
+
+    /// Free axes that one factor of a sum has through a quotient alone, which several positions share, and another one by itself;
+    /// with the divisor. At most one axis.
+    fn groups(&self, work: &Work<'_>, small: Option<AxisId>) -> BTreeMap<AxisId, Index> {
+        let free = work.axes.iter().filter(|a| Some(**a) != small);
+        let shared = free.filter_map(|axis| {
+            let uses = |term: &TermId| uses(work.function, *term, *axis);
+            let sites = self.sites.iter().filter(|site| site.format.is_some());
+            let sites = sites.map(|site| site.terms.iter().map(uses).collect::<Vec<_>>());
+            let by = sites.clone().flatten().find_map(|u| match u {
+                Uses::Through(by) => Some(by),
+                _ => None,
+            })?;
+            // Every sum has a factor that a group shares, and some factor has the axis itself.
+            let all = sites.clone().all(|of| of.contains(&Uses::Through(by.clone())));
+            let own = sites.clone().flatten().any(|u| u == Uses::Itself);
+            (all && own).then_some((*axis, by))
+        });
+        shared.take(1).collect()
     }
 
     /// Free axes that a factor of some sum lacks, those that occur together as one side.
@@ -429,6 +469,54 @@ fn product_terms(function: &Function, element: TermId) -> Vec<TermId> {
     };
     let below = inside.iter().flat_map(|arg| product_terms(function, *arg));
     std::iter::once(element).chain(below).collect()
+}
+
+/// How a term depends on an axis.
+#[derive(Clone, Debug, PartialEq)]
+enum Uses {
+    Not,
+    /// Through its quotient by this alone.
+    Through(Index),
+    Itself,
+}
+
+impl Uses {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Not, one) | (one, Self::Not) => one,
+            (one, other) if one == other => one,
+            _ => Self::Itself,
+        }
+    }
+}
+
+/// How the value of `term` depends on `axis`.
+fn uses(function: &Function, term: TermId, axis: AxisId) -> Uses {
+    let term = &function.terms[term];
+    let own = match &term.op {
+        Op::Read { subs, .. } => subs.iter().map(|sub| uses_in(sub, axis)).fold(Uses::Not, Uses::and),
+        Op::Index(index) => uses_in(index, axis),
+        _ => Uses::Not,
+    };
+    term.args.iter().map(|arg| uses(function, *arg, axis)).fold(own, Uses::and)
+}
+
+fn uses_in(index: &Index, axis: AxisId) -> Uses {
+    let mut found = Uses::Not;
+    for (monomial, _) in index.terms() {
+        for atom in monomial {
+            let one = match atom {
+                Atom::Axis(at) if *at == axis => Uses::Itself,
+                Atom::Div(a, by) if a.as_axis() == Some(axis) && matches!(by.as_atom(), Some(Atom::Dim(_))) => {
+                    Uses::Through((**by).clone())
+                }
+                _ if Index::atom(atom.clone()).axes().contains(&axis) => Uses::Itself,
+                _ => Uses::Not,
+            };
+            found = found.and(one);
+        }
+    }
+    found
 }
 
 /// The factors of a summed element, without its condition.

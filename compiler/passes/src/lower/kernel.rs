@@ -10,7 +10,7 @@ use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::{TensorKind, TermId};
 use sawmill_ir::index::{AxisId, Index, TensorId};
 use sawmill_ir::tile::builder::Sub;
-use sawmill_ir::tile::{Access, BufferId, Kernel, MemId, Phase};
+use sawmill_ir::tile::{Access, BufferId, Kernel, MemId, Phase, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A finished kernel and what its memories are bound to.
@@ -52,7 +52,7 @@ pub(super) fn kernel(program: &Program<'_>, name: &str, group: &Group) -> Lowere
 pub(super) fn copy(program: &Program<'_>, name: &str, from: TensorId, to: TensorId) -> Lowered<Made> {
     /// Elements a block copies.
     const RUN: u32 = 256;
-    let schedule = Schedule { free: Vec::new(), reduce: BTreeMap::new(), small: None };
+    let schedule = Schedule { free: Vec::new(), reduce: BTreeMap::new(), groups: BTreeMap::new(), small: None };
     let mut emit = Emit::new(program, name, schedule);
     let shape = program.function.tensors[to].shape.clone();
     let stored = program.stored.get(&to).cloned().ok_or_else(|| Stop::Bug(format!("{to} has no place")))?;
@@ -135,6 +135,7 @@ impl Emit<'_> {
                     let start = self.scalar_symbol(start);
                     self.space.place(axis, start.scale(unit).add(&inner), false);
                 }
+                Role::Group(tile) => self.group(axis, tile)?,
                 Role::Row(extent) => {
                     let (inner, _, _) = self.cut(axis, extent)?;
                     self.space.place(axis, inner, true);
@@ -143,6 +144,44 @@ impl Emit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Blocks for the groups of an axis and for the tiles of a group.
+    fn group(&mut self, axis: AxisId, tile: i64) -> Lowered<()> {
+        let name = self.program.function.axes[axis].name.clone();
+        let by = self.schedule.groups.get(&axis).cloned();
+        let by = self.symbolic(&by.ok_or_else(|| Stop::Bug(format!("{axis} has no groups")))?)?;
+        let extent = self.symbolic(&self.extent(axis))?;
+        let [count, tiles] = [(&extent, &by), (&by, &Index::int(tile))]
+            .map(|(all, each)| all.add(each).sub(&Index::int(1)).div(each));
+        let group = self.b.grid(&name, count)?;
+        let group = self.scalar_symbol(group);
+        let part = self.b.grid(&name, tiles)?;
+        let step = self.int(tile)?;
+        let start = self.elem(ElemOp::Mul, &[part, step])?;
+        let start = self.scalar_symbol(start);
+        let (inner, _, _) = self.cut(axis, tile)?;
+        let inside = start.add(&inner);
+        self.space.place(axis, group.mul(&by).add(&inside), false);
+        self.space.bound(inside, by);
+        Ok(())
+    }
+
+    /// Whether elements along grouped axes lie in their group; `None` where no axis is.
+    fn in_groups(&mut self, axes: &[AxisId]) -> Lowered<Option<Value>> {
+        if !axes.iter().any(|axis| self.schedule.groups.contains_key(axis)) {
+            return Ok(None);
+        }
+        let bounds = self.space.bounds().to_vec();
+        let mut inside = Vec::new();
+        for (position, bound) in bounds {
+            let (position, bound) = (self.index_value(&position)?, self.index_value(&bound)?);
+            inside.push(self.elem(ElemOp::Lt, &[position, bound])?);
+        }
+        match inside.as_slice() {
+            [one] => Ok(Some(*one)),
+            all => Ok(Some(self.elem(ElemOp::And, all)?)),
+        }
     }
 
     /// Opens loops for axes that are walked in the block, then stores.
@@ -189,7 +228,8 @@ impl Emit<'_> {
                 let at = self.symbolic(&at)?;
                 subs.push(self.subscript(&at, &Index::default(), true)?);
             }
-            self.b.store(output.mem, value, subs, None)?;
+            let mask = self.in_groups(&output.axes)?;
+            self.b.store(output.mem, value, subs, mask)?;
         }
         Ok(())
     }

@@ -184,7 +184,7 @@ impl<'a> Planner<'a> {
             _ if own.contains(axis) => true,
             Role::Tile(tile) => function.axes[*axis].extent.as_int().is_some_and(|e| e <= *tile),
             Role::Row(_) => true,
-            Role::Scalar | Role::Walk(_) => false,
+            Role::Scalar | Role::Walk(_) | Role::Group(_) => false,
         };
         let known = own.iter().all(|a| group.schedule.free.iter().any(|(axis, _)| axis == a));
         (known && group.schedule.free.iter().all(fits) && !self.reads_any(next, &group.tensors)).then_some(shared)

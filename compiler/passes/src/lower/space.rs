@@ -38,6 +38,8 @@ pub(super) struct Space {
     first: usize,
     symbols: Arena<AxisId, Symbol>,
     placed: FxHashMap<AxisId, Placed>,
+    /// Indices that matter only below a bound: what lies past it is computed for nothing.
+    bounds: Vec<(Index, Index)>,
     generations: u32,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Affine {
 impl Space {
     /// A space for a function with `axes` axes.
     pub(super) fn new(axes: usize) -> Self {
-        Self { first: axes, symbols: Arena::new(), placed: FxHashMap::default(), generations: 0 }
+        Self { first: axes, symbols: Arena::new(), placed: FxHashMap::default(), bounds: Vec::new(), generations: 0 }
     }
     /// A symbol as an index.
     pub(super) fn symbol(&mut self, symbol: Symbol) -> Index {
@@ -68,6 +70,14 @@ impl Space {
     pub(super) fn place(&mut self, axis: AxisId, position: Index, whole: bool) -> Option<Placed> {
         self.generations += 1;
         self.placed.insert(axis, Placed { position, generation: self.generations, whole })
+    }
+    /// Takes `index` (0 or more) to be below `bound` from now on.
+    pub(super) fn bound(&mut self, index: Index, bound: Index) {
+        self.bounds.push((index, bound));
+    }
+    /// What is taken to be below what.
+    pub(super) fn bounds(&self) -> &[(Index, Index)] {
+        &self.bounds
     }
     /// Puts back what [`Space::place`] gave.
     pub(super) fn restore(&mut self, axis: AxisId, before: Option<Placed>) {
@@ -179,6 +189,12 @@ impl Space {
     }
     /// Quotient and remainder.
     fn divide(&self, a: &Index, b: &Index) -> (Index, Index) {
+        for (rest, _) in self.bounds.iter().filter(|(_, bound)| bound == b) {
+            let whole = a.sub(rest);
+            if whole.rem(b).as_int() == Some(0) {
+                return (whole.div(b), rest.clone());
+            }
+        }
         let Some(by) = b.as_int().filter(|b| *b > 0) else { return (a.div(b), a.rem(b)) };
         let (mut quotient, mut rest) = (Index::default(), Index::default());
         for (monomial, coefficient) in a.terms() {
