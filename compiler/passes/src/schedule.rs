@@ -265,7 +265,9 @@ impl Bound<'_, '_> {
     }
     fn tile(&self, axis: AxisId) -> i64 {
         match self.roles.get(&axis) {
-            Some(Role::Tile(tile) | Role::Walk(tile) | Role::Row(tile) | Role::Group(tile)) => *tile,
+            Some(Role::Tile(tile) | Role::Walk(tile) | Role::Row(tile)) => *tile,
+            // What a group shares has its axis in name only.
+            Some(Role::Group(_)) => 1,
             Some(Role::Scalar) => 1,
             None => self.reduce.get(&axis).copied().unwrap_or(1),
         }
