@@ -7,11 +7,13 @@
 //! Extents that are known are tiled by a divisor where one is near, so that no tile is partial. Sizes of the run do not
 //! change a schedule; small ones get one of their own ([`Schedule::small`]), and the plan chooses.
 
+mod groups;
+
 use crate::lower::{Facts, stored_format};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Function, Op, TermId};
-use sawmill_ir::index::{Atom, AxisId, Index};
+use sawmill_ir::index::{AxisId, Index};
 use sawmill_ir::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -330,26 +332,6 @@ impl Structure {
         }
     }
 
-    /// Free axes that one factor of a sum has through a quotient alone, which several positions share, and another one by itself;
-    /// with the divisor. At most one axis.
-    fn groups(&self, work: &Work<'_>, small: Option<AxisId>) -> BTreeMap<AxisId, Index> {
-        let free = work.axes.iter().filter(|a| Some(**a) != small);
-        let shared = free.filter_map(|axis| {
-            let uses = |term: &TermId| uses(work.function, *term, *axis);
-            let sites = self.sites.iter().filter(|site| site.format.is_some());
-            let sites = sites.map(|site| site.terms.iter().map(uses).collect::<Vec<_>>());
-            let by = sites.clone().flatten().find_map(|u| match u {
-                Uses::Through(by) => Some(by),
-                _ => None,
-            })?;
-            // Every sum has a factor that a group shares, and some factor has the axis itself.
-            let all = sites.clone().all(|of| of.contains(&Uses::Through(by.clone())));
-            let own = sites.clone().flatten().any(|u| u == Uses::Itself);
-            (all && own).then_some((*axis, by))
-        });
-        shared.take(1).collect()
-    }
-
     /// Free axes that a factor of some sum lacks, those that occur together as one side.
     fn sides(&self, axes: &[AxisId], small: Option<AxisId>) -> Vec<Vec<AxisId>> {
         let mut sides: Vec<BTreeSet<AxisId>> = Vec::new();
@@ -471,54 +453,6 @@ fn product_terms(function: &Function, element: TermId) -> Vec<TermId> {
     };
     let below = inside.iter().flat_map(|arg| product_terms(function, *arg));
     std::iter::once(element).chain(below).collect()
-}
-
-/// How a term depends on an axis.
-#[derive(Clone, Debug, PartialEq)]
-enum Uses {
-    Not,
-    /// Through its quotient by this alone.
-    Through(Index),
-    Itself,
-}
-
-impl Uses {
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Not, one) | (one, Self::Not) => one,
-            (one, other) if one == other => one,
-            _ => Self::Itself,
-        }
-    }
-}
-
-/// How the value of `term` depends on `axis`.
-fn uses(function: &Function, term: TermId, axis: AxisId) -> Uses {
-    let term = &function.terms[term];
-    let own = match &term.op {
-        Op::Read { subs, .. } => subs.iter().map(|sub| uses_in(sub, axis)).fold(Uses::Not, Uses::and),
-        Op::Index(index) => uses_in(index, axis),
-        _ => Uses::Not,
-    };
-    term.args.iter().map(|arg| uses(function, *arg, axis)).fold(own, Uses::and)
-}
-
-fn uses_in(index: &Index, axis: AxisId) -> Uses {
-    let mut found = Uses::Not;
-    for (monomial, _) in index.terms() {
-        for atom in monomial {
-            let one = match atom {
-                Atom::Axis(at) if *at == axis => Uses::Itself,
-                Atom::Div(a, by) if a.as_axis() == Some(axis) && matches!(by.as_atom(), Some(Atom::Dim(_))) => {
-                    Uses::Through((**by).clone())
-                }
-                _ if Index::atom(atom.clone()).axes().contains(&axis) => Uses::Itself,
-                _ => Uses::Not,
-            };
-            found = found.and(one);
-        }
-    }
-    found
 }
 
 /// The factors of a summed element, without its condition.

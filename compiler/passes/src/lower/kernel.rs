@@ -152,8 +152,8 @@ impl Emit<'_> {
         let by = self.schedule.groups.get(&axis).cloned();
         let by = self.symbolic(&by.ok_or_else(|| Stop::Bug(format!("{axis} has no groups")))?)?;
         let extent = self.symbolic(&self.extent(axis))?;
-        let [count, tiles] = [(&extent, &by), (&by, &Index::int(tile))]
-            .map(|(all, each)| all.add(each).sub(&Index::int(1)).div(each));
+        let [count, tiles] =
+            [(&extent, &by), (&by, &Index::int(tile))].map(|(all, each)| all.add(each).sub(&Index::int(1)).div(each));
         let group = self.b.grid(&name, count)?;
         let group = self.scalar_symbol(group);
         let part = self.b.grid(&name, tiles)?;
