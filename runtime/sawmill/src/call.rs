@@ -74,10 +74,18 @@ impl<'a> Call<'a> {
         self.field(path, tensor);
     }
     fn field(&mut self, path: &str, tensor: &'a Tensor) {
-        let entries: Vec<usize> = path.split('.').filter_map(|part| part.parse().ok()).collect();
-        let is_name = |part: &&str| part.parse::<usize>().is_err();
-        let name = path.split('.').filter(is_name).collect::<Vec<_>>().join(".");
         let view: View<'a> = tensor.view();
+        let mut name = String::with_capacity(path.len());
+        let mut entries = Vec::new();
+        for part in path.split('.') {
+            match part.parse::<usize>() {
+                Ok(entry) => entries.push(entry),
+                Err(_) => {
+                    name.push_str(if name.is_empty() { "" } else { "." });
+                    name.push_str(part);
+                }
+            }
+        }
         if entries.is_empty() {
             return self.value(&name, Value::Tensor(view));
         }

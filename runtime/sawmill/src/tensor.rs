@@ -9,6 +9,7 @@ use crate::layout::{Layout, too_large};
 use crate::storage::Storage;
 use crate::{Device, Error};
 use sawmill_ir::backend::Slot;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -159,7 +160,7 @@ impl Tensor {
         View {
             base: self.storage.address(),
             bytes: self.storage.len(),
-            layout: self.layout.clone(),
+            layout: Cow::Borrowed(&self.layout),
             device: self.device(),
             remote: self.is_on_device().then_some(&*self.storage),
             life: PhantomData,
@@ -188,7 +189,7 @@ fn host_copy(storage: &Storage, layout: &Layout) -> Result<(Storage, Layout), Er
 pub struct View<'a> {
     base: *mut u8,
     bytes: usize,
-    layout: Layout,
+    layout: Cow<'a, Layout>,
     device: Option<&'a Device>,
     /// The storage, if it is a device's.
     remote: Option<&'a Storage>,
@@ -219,7 +220,7 @@ impl<'a> View<'a> {
     pub(crate) fn to_vec<E: Plain>(&self) -> Result<Vec<E>, Error> {
         if let Some(storage) = self.remote {
             let (copy, layout) = host_copy(storage, &self.layout)?;
-            let (base, bytes) = (copy.address(), copy.len());
+            let (base, bytes, layout) = (copy.address(), copy.len(), Cow::Owned(layout));
             return View { base, bytes, layout, device: None, remote: None, life: PhantomData }.to_vec();
         }
         if E::ELEM != self.layout.elem {
@@ -395,7 +396,7 @@ impl<'a, E: Plain, const R: usize> TypedView<'a, E, R> {
     fn of(values: &'a [E], layout: Layout) -> Result<Self, Error> {
         layout.check(size_of_val(values))?;
         let base = values.as_ptr().cast::<u8>().cast_mut();
-        let (bytes, remote) = (size_of_val(values), None);
+        let (bytes, remote, layout) = (size_of_val(values), None, Cow::Owned(layout));
         let inner = View { base, bytes, layout, device: None, remote, life: PhantomData };
         Ok(Self { inner, elem: PhantomData })
     }

@@ -99,7 +99,7 @@ impl Native {
             return arguments.slots(&buffer.name).ok_or_else(missing);
         };
         let views = arguments.views(&field.of).ok_or_else(missing)?;
-        views.iter().map(|view| field_slot(name, &buffer.name, buffer.dtype, shape, field, view)).collect()
+        field_slots(name, (&buffer.name, buffer.dtype), shape, field, views)
     }
     /// The caches hold the appended positions from now on.
     fn commit(&self, id: BufferId, shape: &[usize], arguments: &mut Arguments<'_, '_>) {
@@ -144,18 +144,39 @@ fn shape(function: &str, buffer: &Buffer, dims: &[i64]) -> Result<Vec<usize>, Er
         .map_err(|e| if buffer.shape.is_empty() { Error::bug(function, "a scalar has no size", "") } else { e })
 }
 
-/// Where the field of a packed argument lies.
-pub(super) fn field_slot(
+/// Where the field of a packed argument lies, in each tensor of its list.
+pub(super) fn field_slots(
     function: &str,
-    name: &str,
-    dtype: DType,
+    (name, dtype): (&str, DType),
     shape: &[usize],
     field: &Field,
-    view: &View<'_>,
-) -> Result<Slot, Error> {
+    views: &[View<'_>],
+) -> Result<Vec<Slot>, Error> {
+    let mut slots = Vec::with_capacity(views.len());
+    // The tensors of a list are mostly laid out alike.
+    let mut known: Option<(&[isize], Layout)> = None;
+    for view in views {
+        let packed = view.layout();
+        let layout = match &mut known {
+            Some((strides, layout)) if *strides == packed.strides => layout,
+            _ => &mut known.insert((&packed.strides, field_layout(function, (name, dtype), shape, field, packed)?)).1,
+        };
+        layout.offset = packed.offset + field.offset as usize;
+        slots.push(view.slot_as(layout)?);
+    }
+    Ok(slots)
+}
+
+fn field_layout(
+    function: &str,
+    (name, dtype): (&str, DType),
+    shape: &[usize],
+    field: &Field,
+    packed: &Layout,
+) -> Result<Layout, Error> {
     let bug = |message: &str| Error::bug(function, format!("field {name}: {message}"), "");
     let (unit, values) = RuntimeElem::Type(dtype).unit().ok_or_else(|| bug("its elements have no bytes"))?;
-    let (packed, records) = (view.layout(), field.record_dim as usize);
+    let records = field.record_dim as usize;
     if shape.len() <= records || packed.strides.len() != records + 1 {
         return Err(bug("its rank does not fit the packed argument"));
     }
@@ -168,13 +189,7 @@ pub(super) fn field_slot(
         step = step.saturating_mul(steps as isize);
     }
     strides.extend(inner.into_iter().rev());
-    let layout = Layout {
-        elem: RuntimeElem::Type(dtype),
-        shape: shape.to_vec(),
-        strides,
-        offset: packed.offset + field.offset as usize,
-    };
-    view.slot_as(&layout)
+    Ok(Layout { elem: RuntimeElem::Type(dtype), shape: shape.to_vec(), strides, offset: packed.offset })
 }
 
 /// Memory of an output: the device's own, if arguments lie there.

@@ -1,7 +1,7 @@
 //! Running a linked function in the graph interpreter: arguments are copied in, outputs and grown caches copied out.
 
 use super::arguments::Arguments;
-use super::native::{Field, field_slot, packed_fields};
+use super::native::{Field, field_slots, packed_fields};
 use crate::element::RuntimeElem;
 use crate::function::Prepared;
 use crate::memory::{gather, scatter};
@@ -81,10 +81,7 @@ fn value(
         Some((_, field)) => {
             let shape = sizes(&tensor.shape[lists..]).ok_or_else(|| bug("has an unknown size"))?;
             let views = arguments.views(&field.of).ok_or_else(|| bug("is bound to nothing"))?;
-            views
-                .iter()
-                .map(|view| field_slot(function, &tensor.name, dtype, &shape, field, view))
-                .collect::<Result<_, _>>()?
+            field_slots(function, (&tensor.name, dtype), &shape, field, views)?
         }
     };
     let mut bytes = Vec::new();
