@@ -461,8 +461,8 @@ fn run_machine(backend: &dyn Backend, module: &Module, dims: &Dims, inputs: &Ten
             let slot = |bytes: &mut Vec<u8>| Slot {
                 address: bytes.as_mut_ptr(),
                 dtype: buffer.dtype,
-                shape: shape.clone(),
-                strides: strides.clone(),
+                shape: shape.as_slice().into(),
+                strides: strides.as_slice().into(),
                 remote: false,
             };
             bytes.iter_mut().map(slot).collect()

@@ -237,7 +237,7 @@ fn extent(tensor: &Tensor) -> Option<(usize, usize)> {
     }
     let (mut below, mut above) = (0_i64, i64::from(tensor.dtype.bits().div_ceil(8)));
     let last = tensor.shape.len().wrapping_sub(1);
-    for (at, (size, stride)) in tensor.shape.iter().zip(&tensor.strides).enumerate() {
+    for (at, (size, stride)) in tensor.shape.iter().zip(tensor.strides.iter()).enumerate() {
         // Elements of four bits lie in pairs along the last axis.
         let steps = if at == last && tensor.dtype.bits() < 8 { (size - 1) / 2 } else { size - 1 };
         let distance = steps.checked_mul(*stride)?;
@@ -254,7 +254,7 @@ mod tests {
     use sawmill_launch::Tensor;
 
     fn of(dtype: DType, shape: &[i64], strides: &[i64]) -> Option<(usize, usize)> {
-        extent(&Tensor { address: 0, dtype, shape: shape.to_vec(), strides: strides.to_vec() })
+        extent(&Tensor { address: 0, dtype, shape: shape.into(), strides: strides.into() })
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod interface;
 mod jit;
 mod lifetimes;
 mod meter;
+mod plan;
 mod program;
 mod storage;
 

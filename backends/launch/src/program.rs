@@ -4,13 +4,12 @@
 //! checked before it starts: types and shapes of arguments against the module, shapes of memory parameters against the
 //! launch, positions in lists. Where memory is and how blocks are run is the [`Machine`]'s.
 
-use sawmill_ir::backend::{Call, Executable, RunError, Slot};
+use sawmill_ir::backend::{Call, Executable, PerAxis, RunError, Slot};
 use sawmill_ir::entity::Entity;
-use sawmill_ir::index::{Atom, DimId, Index};
-use sawmill_ir::tile::{Access, Buffer, BufferId, BufferKind, Kernel, Launch, Module, Step};
-use sawmill_simd::abi::ArgWords;
+use sawmill_ir::index::DimId;
+use sawmill_ir::tile::{Buffer, BufferId, BufferKind, Module};
 
-use crate::lifetimes::{Ends, ends};
+use crate::plan::{Launch, Size, Step, What, broken, plan};
 use crate::storage::Tensor;
 
 /// What a plan runs on: memory, and kernels that were loaded there.
@@ -86,17 +85,19 @@ pub trait Machine: Send + Sync {
 /// A module that can be run.
 pub struct Program<M> {
     module: Module,
-    ends: Ends,
-    words: Vec<ArgWords>,
+    plan: Vec<Step>,
+    /// Of each buffer.
+    shapes: Vec<Vec<Size>>,
     machine: M,
 }
 
 impl<M: Machine> Program<M> {
     /// `machine` has loaded the kernels of `module`, in order.
     pub fn new(module: Module, machine: M) -> Program<M> {
-        let ends = ends(&module);
-        let words = module.kernels.iter().map(ArgWords::of).collect();
-        Program { module, ends, words, machine }
+        let plan = plan(&module);
+        let shape = |buffer: &Buffer| buffer.shape.iter().map(Size::of).collect();
+        let shapes = module.buffers.values().map(shape).collect();
+        Program { module, plan, shapes, machine }
     }
 }
 
@@ -161,7 +162,7 @@ impl<M: Machine> Run<'_, M> {
         let outputs = module.buffers.iter().filter(|(_, buffer)| buffer.kind == BufferKind::Output);
         let given: Vec<(BufferId, Vec<Tensor>)> =
             outputs.map(|(id, _)| (id, self.tensors[id.index()].clone())).collect();
-        self.steps(&module.plan, &self.program.ends)?;
+        self.steps(&self.program.plan)?;
         for (id, given) in &given {
             let now = self.tensors[id.index()].clone();
             for (given, now) in given.iter().zip(&now).filter(|(given, now)| given != now) {
@@ -185,7 +186,7 @@ impl<M: Machine> Run<'_, M> {
         if !list && slots.len() != 1 {
             return Err(RunError::Bug(format!("argument `{}` has {} tensors", buffer.name, slots.len())));
         }
-        let shape = self.shape(buffer)?;
+        let shape = self.shape(id, buffer)?;
         let mut tensors = Vec::with_capacity(slots.len());
         for slot in slots {
             let tensor = Tensor::of(slot, buffer.dtype, &shape, &buffer.name)?;
@@ -193,38 +194,36 @@ impl<M: Machine> Run<'_, M> {
         }
         Ok(tensors)
     }
-    fn shape(&self, buffer: &Buffer) -> Result<Vec<i64>, RunError> {
-        let shape = buffer.shape.iter().map(|size| self.size(size)).collect::<Result<Vec<_>, _>>()?;
+    fn shape(&self, id: BufferId, buffer: &Buffer) -> Result<PerAxis, RunError> {
+        let sizes = self.program.shapes[id.index()].iter();
+        let shape = sizes.map(|size| self.size(size)).collect::<Result<PerAxis, _>>()?;
         if shape.iter().any(|n| *n < 0) {
             return Err(RunError::Bug(format!("`{}` has the negative shape {shape:?}", buffer.name)));
         }
         Ok(shape)
     }
-    fn size(&self, size: &Index) -> Result<i64, RunError> {
-        eval(size, &self.dims)
+    fn size(&self, size: &Size) -> Result<i64, RunError> {
+        size.eval(&self.dims)
             .ok_or_else(|| RunError::Bug(format!("a size of `{}` overflows", self.program.module.name)))
     }
 
-    fn steps(&mut self, steps: &[Step], ends: &Ends) -> Result<(), RunError> {
-        for ((step, dead), inside) in steps.iter().zip(&ends.after).zip(&ends.inside) {
-            match (step, inside.as_slice()) {
-                (Step::Launch(launch), _) => self.launch(launch)?,
-                (Step::Loop { var, count, body }, [ends]) => {
+    fn steps(&mut self, steps: &[Step]) -> Result<(), RunError> {
+        for step in steps {
+            match &step.what {
+                What::Launch(launch) => self.launch(launch.as_ref().map_err(Clone::clone)?)?,
+                What::Loop { var, count, body } => {
                     for at in 0..self.size(count)? {
                         self.set_dim(*var, at)?;
-                        self.steps(body, ends)?;
+                        self.steps(body)?;
                     }
                 }
-                (Step::If { nonnegative, then, otherwise }, [if_so, if_not]) => {
-                    let holds = self.size(nonnegative)? >= 0;
-                    let (taken, ends) = if holds { (then, if_so) } else { (otherwise, if_not) };
-                    self.steps(taken, ends)?;
+                What::If { nonnegative, then, otherwise } => {
+                    self.steps(if self.size(nonnegative)? >= 0 { then } else { otherwise })?;
                 }
-                (Step::Swap(a, b), _) => self.swap(*a, *b)?,
-                (Step::Scalar { dim, buffer }, _) => self.scalar(*dim, *buffer)?,
-                _ => return Err(RunError::Bug("lifetimes of another plan".to_owned())),
+                What::Swap(a, b) => self.swap(*a, *b)?,
+                What::Scalar { dim, buffer } => self.scalar(*dim, *buffer)?,
             }
-            for id in dead {
+            for id in &step.dead {
                 self.tensors[id.index()].clear();
                 self.unused.extend(self.blocks[id.index()].take());
             }
@@ -267,7 +266,7 @@ impl<M: Machine> Run<'_, M> {
         let module = &self.program.module;
         let buffer = module.buffers.get(id).ok_or_else(|| RunError::Bug(format!("there is no buffer {id}")))?;
         if buffer.kind == BufferKind::Temp && self.tensors[id.index()].is_empty() {
-            let shape = self.shape(buffer)?;
+            let shape = self.shape(id, buffer)?;
             let (mut tensor, bytes) = Tensor::dense(buffer.dtype, &shape, &buffer.name)?;
             let mut block = self.memory(bytes, &buffer.name)?;
             tensor.address = M::place(&mut block).0;
@@ -288,8 +287,8 @@ impl<M: Machine> Run<'_, M> {
     }
 
     fn launch(&mut self, launch: &Launch) -> Result<(), RunError> {
-        for (buffer, _) in &launch.args {
-            self.provide(*buffer)?;
+        for argument in &launch.arguments {
+            self.provide(argument.buffer)?;
         }
         let mut given = std::mem::take(&mut self.given);
         let outcome = self.words(launch, &mut given);
@@ -304,62 +303,40 @@ impl<M: Machine> Run<'_, M> {
     /// The dims and words of a launch, checked, and how many blocks it has.
     fn words(&self, launch: &Launch, given: &mut Given) -> Result<u64, RunError> {
         let module = &self.program.module;
-        let broken = |what: String| RunError::Bug(format!("launch {} of `{}`: {what}", launch.kernel, module.name));
-        let kernel = module.kernels.get(launch.kernel).ok_or_else(|| broken("there is no such kernel".to_owned()))?;
-        let places = &self.program.words[launch.kernel];
-        if launch.args.len() != kernel.memory.len() || launch.dims.len() != kernel.dims.len() {
-            return Err(broken("another number of arguments".to_owned()));
-        }
+        let wrong = |what: String| broken(module, launch.kernel, &what);
         let Given { dims, words } = given;
         dims.clear();
         for size in &launch.dims {
             dims.push(self.size(size)?);
         }
         words.clear();
-        words.resize(places.count() as usize, 0);
-        for (dim, value) in kernel.dims.keys().zip(dims.iter()) {
-            words[places.dim(dim) as usize] = value.cast_unsigned();
+        for argument in &launch.arguments {
+            let at = argument.element.as_ref().map_or(Ok(0), |element| self.size(element))?;
+            let tensor = usize::try_from(at).ok().and_then(|at| self.tensors[argument.buffer.index()].get(at));
+            let name = || &module.buffers[argument.buffer].name;
+            let tensor = tensor.ok_or_else(|| wrong(format!("`{}` has no element {at}", name())))?;
+            let same = |(size, extent): (&Size, &i64)| size.eval(dims) == Some(*extent);
+            let fits =
+                argument.shape.len() == tensor.shape.len() && argument.shape.iter().zip(tensor.shape.iter()).all(same);
+            if !fits {
+                let shape: Option<Vec<i64>> = argument.shape.iter().map(|size| size.eval(dims)).collect();
+                return Err(wrong(format!("`{}` is {:?}, not {shape:?}", name(), tensor.shape)));
+            }
+            words.push(tensor.address as u64);
+            words.extend(tensor.shape.iter().map(|extent| extent.cast_unsigned()));
+            words.extend(tensor.strides.iter().map(|stride| stride.cast_unsigned()));
         }
-        for ((mem, memory), (buffer, element)) in kernel.memory.iter().zip(&launch.args) {
-            let writable = !matches!(module.buffers[*buffer].kind, BufferKind::Input { .. });
-            if memory.access != Access::In && !writable {
-                return Err(broken(format!("writes `{}`, an input", module.buffers[*buffer].name)));
-            }
-            let at = element.as_ref().map_or(Ok(0), |index| self.size(index))?;
-            let tensor = usize::try_from(at).ok().and_then(|at| self.tensors[buffer.index()].get(at));
-            let tensor =
-                tensor.ok_or_else(|| broken(format!("`{}` has no element {at}", module.buffers[*buffer].name)))?;
-            let same = |(size, extent): (&Index, &i64)| eval(size, dims) == Some(*extent);
-            let fits = memory.shape.len() == tensor.shape.len() && memory.shape.iter().zip(&tensor.shape).all(same);
-            if !fits || tensor.dtype != memory.dtype {
-                let shape: Option<Vec<i64>> = memory.shape.iter().map(|size| eval(size, dims)).collect();
-                let what =
-                    format!("`{}` is {}{:?}, not {}{shape:?}", memory.name, tensor.dtype, tensor.shape, memory.dtype);
-                return Err(broken(what));
-            }
-            words[places.pointer(mem) as usize] = tensor.address as u64;
-            for (d, (extent, stride)) in (0_u32..).zip(tensor.shape.iter().zip(&tensor.strides)) {
-                words[places.extent(mem, d) as usize] = extent.cast_unsigned();
-                words[places.stride(mem, d) as usize] = stride.cast_unsigned();
-            }
-        }
-        block_count(kernel, dims).ok_or_else(|| broken("too many blocks".to_owned()))
+        words.extend(dims.iter().map(|dim| dim.cast_unsigned()));
+        block_count(&launch.grid, dims).ok_or_else(|| wrong("too many blocks".to_owned()))
     }
 }
 
-fn eval(size: &Index, dims: &[i64]) -> Option<i64> {
-    size.eval(&mut |atom, _| match atom {
-        Atom::Dim(dim) => dims.get(dim.index()).copied(),
-        _ => None,
-    })
-}
-
 /// How many blocks a launch has; `None` if they cannot be counted in 63 bits.
-fn block_count(kernel: &Kernel, dims: &[i64]) -> Option<u64> {
+fn block_count(grid: &[Size], dims: &[i64]) -> Option<u64> {
     let mut product = 1_u64;
     let mut empty = false;
-    for (_, blocks) in &kernel.grid {
-        let blocks = u64::try_from(eval(blocks, dims)?.max(0)).ok()?;
+    for blocks in grid {
+        let blocks = u64::try_from(blocks.eval(dims)?.max(0)).ok()?;
         empty |= blocks == 0;
         product = product.checked_mul(blocks.max(1)).filter(|p| i64::try_from(*p).is_ok())?;
     }

@@ -5,7 +5,7 @@
 
 use std::mem::MaybeUninit;
 
-use sawmill_ir::backend::{RunError, Slot};
+use sawmill_ir::backend::{PerAxis, RunError, Slot};
 use sawmill_ir::dtype::DType;
 
 /// One line of a cache.
@@ -45,15 +45,15 @@ pub struct Tensor {
     /// Element type.
     pub dtype: DType,
     /// Sizes.
-    pub shape: Vec<i64>,
+    pub shape: PerAxis,
     /// Distance in bytes between neighbours along each dimension.
-    pub strides: Vec<i64>,
+    pub strides: PerAxis,
 }
 
 impl Tensor {
     /// A view of an argument, if it has the type and shape that the module says.
-    pub(crate) fn of(slot: &Slot, dtype: DType, shape: &[i64], name: &str) -> Result<Tensor, RunError> {
-        let fits = slot.dtype == dtype && slot.shape == shape && slot.strides.len() == shape.len();
+    pub(crate) fn of(slot: &Slot, dtype: DType, shape: &PerAxis, name: &str) -> Result<Tensor, RunError> {
+        let fits = slot.dtype == dtype && slot.shape == *shape && slot.strides.len() == shape.len();
         if !fits {
             return Err(RunError::Bug(format!(
                 "argument `{name}` is {}{:?}, not {dtype}{shape:?}",
@@ -64,19 +64,19 @@ impl Tensor {
             return Err(RunError::Bug(format!("argument `{name}` has no memory")));
         }
         let address = slot.address.expose_provenance();
-        Ok(Tensor { address, dtype, shape: shape.to_vec(), strides: slot.strides.clone() })
+        Ok(Tensor { address, dtype, shape: shape.clone(), strides: slot.strides.clone() })
     }
     /// A row-major tensor, not yet anywhere, and how many bytes it needs.
-    pub(crate) fn dense(dtype: DType, shape: &[i64], name: &str) -> Result<(Tensor, u128), RunError> {
+    pub(crate) fn dense(dtype: DType, shape: &PerAxis, name: &str) -> Result<(Tensor, u128), RunError> {
         let whole = dtype.bytes().ok_or_else(|| RunError::Bug(format!("`{name}` of {dtype} has no whole bytes")))?;
         let mut step = i128::from(whole);
-        let mut strides = vec![0_i64; shape.len()];
-        for (stride, extent) in strides.iter_mut().zip(shape).rev() {
+        let mut strides = shape.clone();
+        for (stride, extent) in strides.iter_mut().zip(shape.iter()).rev() {
             let refused = || RunError::OutOfMemory { what: format!("`{name}`"), bytes: step.unsigned_abs() };
             *stride = i64::try_from(step).map_err(|_| refused())?;
             step = step.checked_mul(i128::from((*extent).max(0))).ok_or_else(refused)?;
         }
-        Ok((Tensor { address: 0, dtype, shape: shape.to_vec(), strides }, step.unsigned_abs()))
+        Ok((Tensor { address: 0, dtype, shape: shape.clone(), strides }, step.unsigned_abs()))
     }
     /// The value, if this is one integer.
     ///

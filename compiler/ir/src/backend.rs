@@ -4,6 +4,7 @@
 //! [`Artifact`]: bytes that a disk cache can keep. [`Backend::load`] makes an artifact callable. Running one never compiles.
 
 use crate::dtype::DType;
+pub use crate::per_axis::PerAxis;
 use crate::target::Target;
 use crate::tile;
 use std::fmt;
@@ -116,9 +117,9 @@ pub struct Slot {
     /// Element type.
     pub dtype: DType,
     /// Sizes.
-    pub shape: Vec<i64>,
+    pub shape: PerAxis,
     /// Distance in bytes between neighbours along each dimension.
-    pub strides: Vec<i64>,
+    pub strides: PerAxis,
     /// Whether the address is one of the backend's [`Remote`] machine, not of this process.
     pub remote: bool,
 }

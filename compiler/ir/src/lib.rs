@@ -16,6 +16,7 @@ pub mod graph;
 pub mod tile;
 
 pub mod backend;
+pub mod per_axis;
 pub mod target;
 
 pub mod error;

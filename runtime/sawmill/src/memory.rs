@@ -34,7 +34,7 @@ pub(crate) fn scatter(slot: &Slot, bytes: &[u8]) -> bool {
 
 /// Bytes of what is copied at once, and how often along each dimension: elements of four bits are copied in pairs.
 fn units(slot: &Slot) -> (usize, Vec<i64>) {
-    let mut shape = slot.shape.clone();
+    let mut shape = slot.shape.to_vec();
     match (slot.dtype.bytes(), shape.last_mut()) {
         (Some(bytes), _) => (bytes as usize, shape),
         (None, last) => {

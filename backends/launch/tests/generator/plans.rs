@@ -40,7 +40,13 @@ fn slot(data: &mut [f32], shape: &[i64]) -> Vec<Slot> {
     for d in (0..shape.len().saturating_sub(1)).rev() {
         strides[d] = strides[d + 1] * shape[d + 1];
     }
-    vec![Slot { address: data.as_mut_ptr().cast(), dtype: DType::F32, shape: shape.to_vec(), strides, remote: false }]
+    vec![Slot {
+        address: data.as_mut_ptr().cast(),
+        dtype: DType::F32,
+        shape: shape.into(),
+        strides: strides.into(),
+        remote: false,
+    }]
 }
 
 /// x to the power 2^(L + 1) by squaring in a loop that exchanges a temporary with the output.

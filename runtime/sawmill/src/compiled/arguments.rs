@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::closure::{Capture, Closure};
 use crate::function::Prepared;
 use crate::tensor::View;
-use sawmill_ir::backend::Slot;
+use sawmill_ir::backend::{PerAxis, Slot};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::graph::Elem;
@@ -155,6 +155,6 @@ impl Scalar {
     }
     fn slot(&self) -> Slot {
         let address = self.bytes.as_ptr().cast_mut();
-        Slot { address, dtype: self.dtype, shape: Vec::new(), strides: Vec::new(), remote: false }
+        Slot { address, dtype: self.dtype, shape: PerAxis::default(), strides: PerAxis::default(), remote: false }
     }
 }
