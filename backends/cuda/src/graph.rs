@@ -25,7 +25,7 @@ use crate::machine::Loaded;
 /// Runs of fewer launches are given one by one.
 const FEWEST: usize = 4;
 /// Orders of kernels that are remembered for each module.
-const MOST_KNOWN: usize = 4;
+const MOST_KNOWN: usize = 32;
 
 /// A launch of a run: its words are `words[first..first + count]` of the run's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,14 @@ pub(crate) struct Graphs {
 
 /// An order of kernels that was run.
 struct Known {
+    /// Which part of the run it was.
+    part: usize,
     kernels: Vec<usize>,
     graph: Option<Graph>,
 }
 
 impl Graphs {
-    /// Gives `launches` to the GPU if it is worth a graph; otherwise false, and nothing was given.
+    /// Gives `launches`, part number `part` of a run, to the GPU if it is worth a graph; otherwise false, and nothing was given.
     ///
     /// # Safety
     /// As for each launch alone.
@@ -64,19 +66,19 @@ impl Graphs {
         &mut self,
         gpu: &Arc<Gpu>,
         kernels: &[Loaded],
-        launches: &[Planned],
-        words: &[u64],
+        part: usize,
+        (launches, words): (&[Planned], &[u64]),
     ) -> Result<bool, GpuError> {
         if launches.len() < FEWEST {
             return Ok(false);
         }
-        let same = |known: &Known| known.kernels.iter().copied().eq(launches.iter().map(|launch| launch.kernel));
+        let kernels_of = || launches.iter().map(|launch| launch.kernel);
+        let same = |known: &Known| known.part == part && known.kernels.iter().copied().eq(kernels_of());
         let Some(at) = self.known.iter().position(same) else {
             if self.known.len() == MOST_KNOWN {
                 self.known.remove(0);
             }
-            let kernels = launches.iter().map(|launch| launch.kernel).collect();
-            self.known.push(Known { kernels, graph: None });
+            self.known.push(Known { part, kernels: kernels_of().collect(), graph: None });
             return Ok(false);
         };
         let mut known = self.known.remove(at);

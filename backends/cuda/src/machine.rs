@@ -3,7 +3,7 @@
 //! In: kernels loaded on a GPU, a call. Out: outputs where the call wants them. What lies in the GPU's memory is used where it is; what
 //! lies in the process's is copied to the GPU, and back if it was written. A copy holds the bytes from an argument's first element to its
 //! last, with its strides, so packed records and strided views need no conversion; small ones travel together. The launches of
-//! a run are collected and given to the GPU's one stream together ([`Graphs`]). A run waits for the GPU only for what the process reads.
+//! a run are collected and given to the GPU's one stream in few parts ([`Graphs`]), the first of them while later ones are worked out. A run waits for the GPU only for what the process reads.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
@@ -24,6 +24,9 @@ const MOST_CTAS: u64 = (1 << 31) - 1;
 const SMALL: usize = 256;
 /// Bytes of arguments that travel together.
 const TOGETHER: usize = 4 << 10;
+/// Launches that are collected before the first ones are given to the GPU; then twice as many each time, so that the GPU begins early and
+/// is given much at once later.
+const FIRST_PART: usize = 16;
 /// What the address of an argument on the GPU is a multiple of.
 const ALIGN: usize = 64;
 
@@ -49,6 +52,8 @@ pub(crate) struct Session {
     together: Option<Together>,
     launches: Vec<Planned>,
     words: Vec<u64>,
+    /// How many times launches were given to the GPU.
+    parts: usize,
 }
 
 /// An argument on the GPU.
@@ -108,17 +113,18 @@ impl Kernels {
     }
     /// Gives what was collected to the GPU.
     fn flush(&self, session: &mut Session) -> Result<(), RunError> {
-        let Session { launches, words, .. } = session;
         if let Some(together) = session.together.as_mut().filter(|together| !together.uploaded) {
             self.gpu.upload(&together.bytes, &mut together.memory).map_err(|error| failed(error, "arguments"))?;
             together.uploaded = true;
         }
-        let outcome = self.give(launches, words);
+        let Session { launches, words, .. } = session;
+        let outcome = self.give(session.parts, launches, words);
+        session.parts += 1;
         launches.clear();
         words.clear();
         outcome.map_err(|error| failed(error, "a launch"))
     }
-    fn give(&self, launches: &[Planned], words: &[u64]) -> Result<(), GpuError> {
+    fn give(&self, part: usize, launches: &[Planned], words: &[u64]) -> Result<(), GpuError> {
         let graphs = match self.graphs.try_lock() {
             _ if self.gpu.is_profiled() => None,
             Ok(graphs) => Some(graphs),
@@ -129,7 +135,7 @@ impl Kernels {
         if let Some(mut graphs) = graphs {
             // SAFETY: the words are those of these kernels and the number of a first block; their memory is given back after the run's
             // end, thus after this work.
-            if unsafe { graphs.launch(&self.gpu, &self.kernels, launches, words) }? {
+            if unsafe { graphs.launch(&self.gpu, &self.kernels, part, (launches, words)) }? {
                 return Ok(());
             }
         }
@@ -148,7 +154,7 @@ impl Machine for Kernels {
     type Session<'a> = Session;
 
     fn begin<'a>(&'a self, _: &'a Call<'a>) -> Result<Session, RunError> {
-        Ok(Session { copies: Vec::new(), together: None, launches: Vec::new(), words: Vec::new() })
+        Ok(Session { copies: Vec::new(), together: None, launches: Vec::new(), words: Vec::new(), parts: 0 })
     }
     fn argument(
         &self,
@@ -213,6 +219,9 @@ impl Machine for Kernels {
             session.words.push(block);
             session.launches.push(Planned { kernel, ctas, first, count });
             block += part;
+        }
+        if session.launches.len() >= FIRST_PART << session.parts.min(8) {
+            self.flush(session)?;
         }
         Ok(())
     }

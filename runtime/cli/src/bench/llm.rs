@@ -128,9 +128,13 @@ impl Subject<'_> {
         if self.bench.copy_rate()?.is_none() {
             return Ok(());
         }
-        let mut model = Llama::new(&self.file, device, SHORT + 2 * PROFILED)?;
+        let mut model = Llama::new(&self.file, device, SHORT + 3 * PROFILED)?;
         model.prefill(&self.ids[..SHORT])?;
         self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop))?;
+        // The process's share: the GPU is given these one after the other and is waited for by nobody.
+        let given = seconds(|| self.ids[..PROFILED].iter().try_for_each(|id| model.give(*id)))? / PROFILED as f64;
+        show(self.row("a step, given", format!("{PROFILED} steps"), given, (1e6 * given, "us")));
+        device.synchronize().map_err(failure)?;
         let mut outcome = Ok(());
         let profile = device.profile(|| {
             outcome = self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop));

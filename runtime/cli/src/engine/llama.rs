@@ -77,13 +77,25 @@ impl Llama {
         call
     }
 
+    /// Gives a step to the device and does not wait for its logits, which are lost.
+    ///
+    /// # Errors
+    /// What the engine reports.
+    pub fn give(&mut self, id: u32) -> Result<(), Failure> {
+        self.run(&[id]).map(drop)
+    }
+
     fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>, Failure> {
+        self.run(ids)?.to_vec().map_err(failure)
+    }
+
+    fn run(&mut self, ids: &[u32]) -> Result<Tensor, Failure> {
         let ids = ids.iter().map(|&id| i32::try_from(id)).collect::<Result<Vec<_>, _>>();
         let ids = ids.map_err(|_| Failure::defect("a token id exceeds 31 bits"))?;
         let tokens = Typed::<i32, 1>::from_slice(&ids, [ids.len()]).map_err(failure)?.into_dyn();
         let outputs = self.call(&tokens).run_named().map_err(failure)?;
         let (_, logits) = outputs.into_iter().next().ok_or_else(|| Failure::defect("the model has no output"))?;
-        logits.to_vec().map_err(failure)
+        Ok(logits)
     }
 }
 
