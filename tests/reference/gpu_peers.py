@@ -11,6 +11,7 @@ Operations counted are those of pairs that the mask admits; bytes are those of i
 import argparse
 import json
 import statistics
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -146,6 +147,8 @@ def main():
     parser.add_argument("--json", help="also write the rows to this file")
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    # Each backend says at length why it does not take a shape.
+    warnings.filterwarnings("ignore")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
     product()
     streams()

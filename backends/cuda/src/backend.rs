@@ -20,9 +20,10 @@ use crate::function::Function;
 use crate::gpu::{Facts, Gpu};
 use crate::jit::assemble;
 use crate::machine::{Kernels, Loaded, memories};
+use crate::unread::unread;
 
 /// First bytes of a kernel in an artifact; changes with its layout.
-const MAGIC: &[u8; 8] = b"sawmgp01";
+const MAGIC: &[u8; 8] = b"sawmgp02";
 
 /// A GPU of this machine.
 pub struct Cuda {
@@ -48,6 +49,8 @@ struct Stored {
     name: String,
     ptx: String,
     cubin: Vec<u8>,
+    /// Parameters that the kernel does not look at.
+    unread: Vec<u32>,
 }
 
 impl Cuda {
@@ -67,7 +70,7 @@ impl Cuda {
         self.gpu.facts()
     }
 
-    /// A kernel as it is stored, and what is to be said of it.
+    /// A kernel as it is stored, and what is to be said of it. It stays loaded, since running it is what comes next.
     fn kernel(&self, kernel: &Kernel, compiled: &Compiled) -> Result<(Vec<u8>, Option<String>), CompileError> {
         let ptx = compiled.module.to_string();
         let bug = |message: String, text: &str| CompileError::Bug { message, text: text.to_owned() };
@@ -80,9 +83,10 @@ impl Cuda {
         let remark =
             (spilled > 0).then(|| format!("kernel `{}` spills {spilled} bytes of each thread to memory", kernel.name));
         self.keep(Fresh { cubin: assembled.cubin.clone(), function });
-        let threads = compiled.module.entries.first().map_or(0, |entry| entry.thread_count());
+        let entry = compiled.module.entries.first();
         let stored = Stored {
-            threads,
+            threads: entry.map_or(0, |entry| entry.thread_count()),
+            unread: entry.map_or_else(Vec::new, unread),
             dynamic_bytes: compiled.dynamic_bytes,
             name: compiled.name().to_owned(),
             ptx,
@@ -110,12 +114,17 @@ impl Cuda {
         if stored.dynamic_bytes > 0 {
             function.allow_shared(stored.dynamic_bytes)?;
         }
+        let memories = memories(kernel);
+        // Addresses stay: what waits for what is told by them.
+        let address = |word: &usize| memories.iter().any(|memory| memory.word == *word);
+        let unread = stored.unread.iter().map(|word| *word as usize).filter(|word| !address(word)).collect();
         Ok(Loaded {
             name: kernel.name.clone(),
             function,
             threads: stored.threads,
             dynamic_bytes: stored.dynamic_bytes,
-            memories: memories(kernel),
+            memories,
+            unread,
         })
     }
 }
@@ -184,7 +193,8 @@ impl Stored {
         for number in [self.threads, self.dynamic_bytes] {
             bytes.extend(number.to_le_bytes());
         }
-        for part in [self.name.as_bytes(), self.ptx.as_bytes(), &self.cubin] {
+        let unread: Vec<u8> = self.unread.iter().flat_map(|number| number.to_le_bytes()).collect();
+        for part in [self.name.as_bytes(), self.ptx.as_bytes(), &self.cubin, &unread] {
             bytes.extend((part.len() as u64).to_le_bytes());
             bytes.extend(part);
         }
@@ -205,9 +215,10 @@ impl Stored {
             rest = after;
             Some(part.to_vec())
         };
-        let (name, ptx, cubin) = (part()?, part()?, part()?);
+        let (name, ptx, cubin, unread) = (part()?, part()?, part()?, part()?);
+        let unread = unread.as_chunks().0.iter().map(|number| u32::from_le_bytes(*number)).collect();
         let text = |bytes| String::from_utf8(bytes).ok();
-        Some(Self { threads, dynamic_bytes, name: text(name)?, ptx: text(ptx)?, cubin })
+        Some(Self { threads, dynamic_bytes, name: text(name)?, ptx: text(ptx)?, cubin, unread })
     }
 }
 

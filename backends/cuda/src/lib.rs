@@ -18,6 +18,7 @@ mod machine;
 mod pool;
 mod remote;
 mod staging;
+mod unread;
 
 pub use backend::Cuda;
 pub use driver::{Driver, Missing};

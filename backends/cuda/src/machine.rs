@@ -37,6 +37,8 @@ pub(crate) struct Loaded {
     pub(crate) threads: u32,
     pub(crate) dynamic_bytes: u32,
     pub(crate) memories: Vec<Given>,
+    /// Words that it does not look at, but for addresses.
+    pub(crate) unread: Vec<usize>,
 }
 
 /// The kernels of one module on a GPU.
@@ -153,6 +155,15 @@ impl Machine for Kernels {
     type Memory = Memory;
     type Session<'a> = Session;
 
+    fn warnings(&self) -> Vec<String> {
+        let spills = self.kernels.iter().filter(|kernel| kernel.function.spilled_bytes() > 0);
+        let warning = |kernel: &Loaded| {
+            let bytes = kernel.function.spilled_bytes();
+            format!("kernel `{}` keeps {bytes} bytes of each thread's registers in memory", kernel.name)
+        };
+        spills.map(warning).collect()
+    }
+
     fn begin<'a>(&'a self, _: &'a Call<'a>) -> Result<Session, RunError> {
         Ok(Session { copies: Vec::new(), together: None, launches: Vec::new(), words: Vec::new(), parts: 0 })
     }
@@ -217,6 +228,11 @@ impl Machine for Kernels {
             let (first, count) = (session.words.len(), words.len() + 1);
             session.words.extend_from_slice(words);
             session.words.push(block);
+            for word in &self.kernels[kernel].unread {
+                if let Some(word) = session.words.get_mut(first + word) {
+                    *word = 0;
+                }
+            }
             session.launches.push(Planned { kernel, ctas, first, count });
             block += part;
         }

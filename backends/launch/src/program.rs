@@ -80,6 +80,10 @@ pub trait Machine: Send + Sync {
     /// # Errors
     /// The machine failed during the run.
     fn end(&self, session: Self::Session<'_>) -> Result<(), RunError>;
+    /// What makes the kernels slower than they should be.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A module that can be run.
@@ -102,6 +106,9 @@ impl<M: Machine> Program<M> {
 }
 
 impl<M: Machine> Executable for Program<M> {
+    fn warnings(&self) -> Vec<String> {
+        self.machine.warnings()
+    }
     fn run(&self, call: &mut Call<'_>) -> Result<(), RunError> {
         if call.dims.len() != self.module.dims.len() || call.buffers.len() != self.module.buffers.len() {
             let (dims, buffers) = (self.module.dims.len(), self.module.buffers.len());

@@ -96,6 +96,10 @@ pub struct Artifact {
 pub trait Executable: Send + Sync {
     /// Runs the plan on `call`. On an error outputs are unspecified but memory is not corrupted.
     fn run(&self, call: &mut Call<'_>) -> Result<(), RunError>;
+    /// What makes the code as it is loaded slower than it should be, for people: spilled registers.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The arguments of a run.

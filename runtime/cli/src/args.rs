@@ -318,6 +318,14 @@ mod tests {
     }
 
     #[test]
+    fn the_engine_may_be_called_a_device() {
+        let line = CommandLine::try_parse_from(["sawmill", "generate", "text", "--device", "interpreter"]);
+        let engine =
+            |command| matches!(command, Command::Generate(args) if args.engine == super::EngineName::Interpreter);
+        assert!(line.is_ok_and(|line| engine(line.command)));
+    }
+
+    #[test]
     fn an_empty_prompt_is_parsed_and_left_to_the_command() {
         let line = CommandLine::try_parse_from(["sawmill", "generate", ""]).expect("an empty prompt is a prompt");
         assert!(matches!(line.command, Command::Generate(args) if args.prompt.is_empty()));

@@ -123,7 +123,7 @@ impl Subject<'_> {
         Ok(self.row("decode", shape, median(steps), (DECODED as f64 / total, "tokens/s")))
     }
 
-    /// What each kernel takes of a decoded token, the longest first, where the device tells.
+    /// What each kernel takes of a decoded token and of a prefill, the longest first, where the device tells.
     fn kernels(&self, device: &Device, show: &mut dyn FnMut(Row)) -> Result<(), Failure> {
         if self.bench.copy_rate()?.is_none() {
             return Ok(());
@@ -135,21 +135,35 @@ impl Subject<'_> {
         let given = seconds(|| self.ids[..PROFILED].iter().try_for_each(|id| model.give(*id)))? / PROFILED as f64;
         show(self.row("a step, given", format!("{PROFILED} steps"), given, (1e6 * given, "us")));
         device.synchronize().map_err(failure)?;
+        let steps = || self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop));
+        self.profile(device, ("kernels of a token", PROFILED), steps, show)?;
+        let mut model = Llama::new(&self.file, device, LONG)?;
+        self.profile(device, ("kernels of a prefill", 1), || model.prefill(&self.ids).map(drop), show)
+    }
+
+    /// What each kernel takes of each of `times` pieces of work.
+    fn profile(
+        &self,
+        device: &Device,
+        (op, times): (&str, usize),
+        work: impl FnOnce() -> Result<(), Failure>,
+        show: &mut dyn FnMut(Row),
+    ) -> Result<(), Failure> {
         let mut outcome = Ok(());
         let profile = device.profile(|| {
-            outcome = self.ids[..PROFILED].iter().try_for_each(|id| model.step(*id).map(drop));
+            outcome = work();
             Ok(())
         });
         let mut kernels = profile.map_err(failure)?;
         outcome?;
         kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        let a_token = |count: f64| count / PROFILED as f64;
-        let all: f64 = a_token(kernels.iter().map(|kernel| kernel.seconds).sum());
-        let launches = |count: usize| format!("{:.1} launches", a_token(count as f64));
+        let each = |count: f64| count / times as f64;
+        let all: f64 = each(kernels.iter().map(|kernel| kernel.seconds).sum());
+        let launches = |count: usize| format!("{:.1} launches", each(count as f64));
         let count = kernels.iter().map(|kernel| kernel.launches).sum();
-        show(self.row("kernels of a token", launches(count), all, (1e6 * all, "us")));
+        show(self.row(op, launches(count), all, (1e6 * all, "us")));
         for kernel in &kernels {
-            let seconds = a_token(kernel.seconds);
+            let seconds = each(kernel.seconds);
             show(self.row(&format!("- {}", kernel.kernel), launches(kernel.launches), seconds, (1e6 * seconds, "us")));
         }
         Ok(())

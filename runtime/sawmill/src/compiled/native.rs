@@ -39,6 +39,7 @@ impl Native {
             sawmill_passes::compile(linked, &sawmill_passes::Options::default(), backend.target()).map_err(fail)?;
         let artifact = backend.compile(&module).map_err(fail)?;
         let executable = backend.load(&module, &artifact).map_err(fail)?;
+        warn(name, &*executable);
         let fields = packed_fields(linked);
         let payload = encode(&module, &fields, &artifact);
         Ok((Self { module, fields, executable }, payload))
@@ -48,6 +49,7 @@ impl Native {
         let backend = device.inner.backend.as_deref()?;
         let (module, fields, artifact) = decode(payload)?;
         let executable = backend.load(&module, &artifact).ok()?;
+        warn(&module.name, &*executable);
         Some(Self { module, fields, executable })
     }
     /// Runs the plan.
@@ -108,6 +110,11 @@ impl Native {
             cache.len = shape.get(grows).copied().unwrap_or(cache.len).max(cache.len);
         }
     }
+}
+
+/// Says what makes loaded code slower than it should be, whether it was just compiled or kept.
+fn warn(function: &str, executable: &dyn Executable) {
+    executable.warnings().iter().for_each(|warning| tracing::warn!("{function}: {warning}"));
 }
 
 /// The fields of packed arguments among the inputs of a linked function, by name. Dimensions count without that of a list,
