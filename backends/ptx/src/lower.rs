@@ -13,6 +13,7 @@ mod contract;
 mod control;
 mod convert;
 mod defer;
+mod dots;
 mod elem;
 mod finite;
 mod known;
@@ -142,6 +143,7 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
     }
     let thread_bits = threads.trailing_zeros() as usize;
     let kernel = repeated::repeated(kernel);
+    let kernel = dots::dots(&kernel, u64::from(threads * LARGE_REGISTERS));
     let kernel = defer::defer(&kernel, u64::from(threads * CARRIED_REGISTERS));
     // Sums of matrix products may fill all the registers that a tile may have.
     let large = if Assigned::of(&kernel, thread_bits).has_products() { MOST_REGISTERS } else { LARGE_REGISTERS };

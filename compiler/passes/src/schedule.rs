@@ -94,7 +94,9 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     let sides = seen.sides(&work.axes, small);
     let heavy = |axis: &AxisId| seen.repeats_inside(work, *axis);
     let repeated = |axis: &AxisId| seen.binders.iter().any(|b| !work.facts.get(b.term).axes.contains(axis));
-    let inner = seen.binders.iter().any(|b| b.nested) && !(target.row_elements > 0 && seen.is_flat(work));
+    // A row that is kept serves every pass over it; where products have tiles of their own, it would take their room.
+    let kept = target.row_elements > 0 && sides.is_empty() && seen.is_flat(work);
+    let inner = seen.binders.iter().any(|b| b.nested) && !kept;
     let tiled: Vec<&Vec<AxisId>> = sides.iter().filter(|side| side.iter().any(|a| !heavy(a))).collect();
     let matrix = seen.sites.iter().any(|site| site.format.is_some_and(|f| target.matrix.contains(&f)));
     let shape = Shape::of(target, tiled.len(), inner, matrix);

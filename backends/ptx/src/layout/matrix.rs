@@ -143,7 +143,7 @@ impl<'k> Walk<'k> {
         }
         let free = |v: Value| -> Vec<AxisId> { axes(v).iter().filter(|x| !over.contains(x)).copied().collect() };
         let [of_a, of_b] = [free(a), free(b)];
-        if of_a.iter().any(|x| of_b.contains(x)) || of_b.is_empty() && of_a.is_empty() {
+        if of_a.iter().any(|x| of_b.contains(x)) || of_b.is_empty() || of_a.is_empty() {
             return None;
         }
         // Columns are the side of the innermost axis, so that neighbours in registers and lanes are neighbours in memory.

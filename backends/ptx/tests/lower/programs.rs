@@ -225,3 +225,50 @@ fn a_contraction_over_two_axes() {
 }";
     agree(text, &[13], 1e-5);
 }
+
+/// `c = a * b` for a vector `b`, in tiles of both.
+fn of_vector(ty: &str, n: u32, k: u32) -> String {
+    let zero = if ty.ends_with("16") || ty.starts_with('f') { "0.0" } else { "0" };
+    let wide = if ty.ends_with("16") { "f32" } else { ty };
+    format!(
+        "tile vector {{
+  dims N, K
+  buffer a: {ty}[N, K] input
+  buffer b: {ty}[K] input
+  buffer c: {wide}[N] output
+  kernel k {{
+    dims N, K
+    memory a: {ty}[N, K] in
+    memory b: {ty}[K] in
+    memory c: {wide}[N] out
+    axes n = {n}, k = {k}
+    grid n = div({n} - 1 + N, {n})
+    %0: i64 = grid n
+    %1: i64 = const {n}
+    %2: i64 = mul %0, %1
+    %3: i64 = const 0
+    %4: i64 = size K
+    %5: {wide} = const {zero}
+    %12: {wide}<n> = for %6 edge %7 step {k} [%3..%4 edge] carry (%8: {wide}<n> = %5) {{
+      %9: {wide}<n, k> = load a[%2 + n, %6 + k] pad {zero}
+      %10: {wide}<k> = load b[%6 + k] pad {zero}
+      %11: {wide}<n> = mma %10, %9, %8 over k
+      yield %11
+    }}
+    store c[%2 + n] = %12
+  }}
+  plan {{
+    launch k(a, b, c) dims (N, K)
+  }}
+}}"
+    )
+}
+
+#[test]
+fn products_with_a_vector() {
+    for ty in ["f32", "bf16", "i32", "f64"] {
+        for tile in [(4, 256), (32, 32), (5, 24), (1, 16)] {
+            agree(&of_vector(ty, tile.0, tile.1), &[37, 300], 1e-5);
+        }
+    }
+}
