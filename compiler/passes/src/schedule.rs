@@ -109,7 +109,8 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     }
     // Where no tile of rows is left for a matrix unit, positions that share a factor make one.
     let mut groups = BTreeMap::new();
-    if matrix && tiled.is_empty() {
+    let in_tiles = |axis: &AxisId| !heavy(axis) && work.limits.get(axis) != Some(&1);
+    if matrix && !sides.iter().flatten().any(in_tiles) {
         groups = seen.groups(work, small);
         roles.extend(groups.keys().map(|axis| (*axis, Role::Group(GROUP))));
     }

@@ -301,12 +301,17 @@ impl<'a> Planner<'a> {
             }
         }
         let mut then = Vec::new();
-        for ids in [parts, chunked.iter().map(|c| c.merged).collect()] {
+        for (ids, few) in [(parts, true), (chunked.iter().map(|c| c.merged).collect(), false)] {
             let body: Vec<Stmt> = ids.into_iter().map(Stmt::Define).collect();
             let mut at = 0;
             while let Some(Stmt::Define(id)) = body.get(at) {
                 let group = self.group(&body[at..], *id);
                 at += group.tensors.len();
+                // Chunks are for few rows: one kernel, made for few positions, does.
+                let group = match group.schedule.small.filter(|_| few) {
+                    Some(axis) => Group { schedule: self.schedule(group.tensors[0], Some(axis)), ..group },
+                    None => group,
+                };
                 then.extend(self.compute_whole(&group)?);
             }
         }
