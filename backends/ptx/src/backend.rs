@@ -3,11 +3,15 @@
 //! In: a tile module. Out: an artifact with one PTX module for each kernel, behind a line that says what its launch must give;
 //! [`Compiled`] is the same as data. There is nothing here that could run one: loading is refused with a reason.
 
-use crate::inst::{Module, Sm, verify};
+use crate::inst::{Module, Op, Sm, verify};
 use crate::lower::{Limits, Lowered, Refusal, lower, threads};
 use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{self, text};
+
+/// Entries that need more registers than this take what they need, although fewer CTAs then run at once. The assembler would rather
+/// keep a few of them in memory; below, it finds room for more CTAs without that.
+const MANY_REGISTERS: u32 = 112;
 
 /// Generates PTX.
 #[derive(Clone, Debug)]
@@ -48,11 +52,14 @@ impl Ptx {
         let kernel = &module.kernels[number];
         let bug = |message: String| CompileError::Bug { message, text: text::print_kernel(kernel) };
         let limits = Limits { threads: threads(kernel, self.target.threads), shared_bytes: self.target.shared_bytes };
-        let Lowered { entry, dynamic_bytes } =
+        let Lowered { mut entry, dynamic_bytes } =
             lower(kernel, &entry_name(&kernel.name, number), limits).map_err(|refusal| match refusal {
                 Refusal::Unsupported(what) => CompileError::Unsupported(what),
                 Refusal::Bug(message) => bug(message),
             })?;
+        // The tiles of matrix products are chosen to fill the registers, and the assembler gives them these.
+        let mut insts = entry.blocks.values().flat_map(|block| &block.insts);
+        entry.one_cta = !insts.any(|inst| inst.op == Op::Mma) && entry.pressure() > MANY_REGISTERS;
         let mut ptx = Module::new(self.sm);
         ptx.entries.push(entry);
         verify(&ptx).map_err(|error| bug(error.to_string()))?;

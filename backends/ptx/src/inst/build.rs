@@ -28,6 +28,7 @@ impl Builder {
             params: Arena::new(),
             shared: Arena::new(),
             threads,
+            one_cta: false,
             registers: [0; 6],
             blocks,
             layout: vec![current],

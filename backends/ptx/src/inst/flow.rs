@@ -1,4 +1,4 @@
-//! Control flow and registers of an entry: which block follows which, what is read and written where.
+//! Control flow and registers of an entry: which block follows which, what is read and written where, how much is live.
 
 use super::form::Slot;
 use super::program::{Arg, Base, Block, BlockId, Entry, Inst};
@@ -71,6 +71,13 @@ impl Registers {
         let (word, bit) = self.place(reg);
         self.bits[word] |= bit;
     }
+    fn remove(&mut self, reg: Reg) {
+        let (word, bit) = self.place(reg);
+        self.bits[word] &= !bit;
+    }
+    fn unite(&mut self, other: &Self) {
+        self.bits.iter_mut().zip(&other.bits).for_each(|(word, with)| *word |= with);
+    }
     fn contains(&self, reg: Reg) -> bool {
         let (word, bit) = self.place(reg);
         self.bits[word] & bit != 0
@@ -113,4 +120,62 @@ fn written_at_start(entry: &Entry) -> Vec<Registers> {
         }
     }
     start
+}
+
+/// The most 32-bit registers that are live at once, in the order in which the instructions stand: what the assembler has to place,
+/// unless it moves them. Predicates have registers of their own.
+pub(crate) fn pressure(entry: &Entry) -> u32 {
+    let live = live_at_start(entry);
+    let width = |class: Class| match class {
+        Class::Pred => 0,
+        Class::B16 | Class::B32 | Class::F32 => 1,
+        Class::B64 | Class::F64 => 2,
+    };
+    let all =
+        Class::ALL.into_iter().flat_map(|class| (0..entry.registers[class as usize]).map(move |n| Reg::new(class, n)));
+    let all: Vec<Reg> = all.collect();
+    let mut most = 0;
+    for (position, id) in entry.layout.iter().enumerate() {
+        let mut now = live_at_end(entry, position, &live);
+        let mut count: u32 = all.iter().filter(|reg| now.contains(**reg)).map(|reg| width(reg.class())).sum();
+        most = most.max(count);
+        for inst in entry.blocks[*id].insts.iter().rev() {
+            for reg in writes(inst).filter(|_| inst.guard.is_none()) {
+                count -= if now.contains(reg) { width(reg.class()) } else { 0 };
+                now.remove(reg);
+            }
+            for reg in reads(inst) {
+                count += if now.contains(reg) { 0 } else { width(reg.class()) };
+                now.insert(reg);
+            }
+            most = most.max(count);
+        }
+    }
+    most
+}
+
+/// For each block, what some path from it reads before it writes it: the least solution of the backward equations.
+fn live_at_start(entry: &Entry) -> Vec<Registers> {
+    let mut start = vec![Registers::new(entry, false); entry.blocks.len()];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (position, id) in entry.layout.iter().enumerate().rev() {
+            let mut live = live_at_end(entry, position, &start);
+            for inst in entry.blocks[*id].insts.iter().rev() {
+                // A guarded write may not happen.
+                writes(inst).filter(|_| inst.guard.is_none()).for_each(|reg| live.remove(reg));
+                reads(inst).for_each(|reg| live.insert(reg));
+            }
+            changed |= start[id.index()] != live;
+            start[id.index()] = live;
+        }
+    }
+    start
+}
+
+fn live_at_end(entry: &Entry, position: usize, start: &[Registers]) -> Registers {
+    let mut live = Registers::new(entry, false);
+    successors(entry, position).into_iter().for_each(|next| live.unite(&start[next.index()]));
+    live
 }

@@ -36,7 +36,11 @@ fn write_entry(f: &mut Formatter<'_>, entry: &Entry) -> fmt::Result {
         write!(f, "{comma}\n    .param .{} {}", param.ty, param.name)?;
     }
     let [x, y, z] = entry.threads;
-    writeln!(f, ")\n.reqntid {x}, {y}, {z}\n{{")?;
+    writeln!(f, ")\n.reqntid {x}, {y}, {z}")?;
+    if entry.one_cta {
+        writeln!(f, ".minnctapersm 1")?;
+    }
+    writeln!(f, "{{")?;
     for class in Class::ALL {
         let count = entry.registers[class as usize];
         if count > 0 {

@@ -4,6 +4,7 @@
 //! only: guarded branches, then at most one branch, `ret` or `trap` without guard; without one it goes on to the next block
 //! of the layout.
 
+use super::flow;
 use super::reg::{Class, Reg, Special};
 use super::table::Op;
 use super::word::Word;
@@ -142,6 +143,9 @@ pub struct Entry {
     pub shared: Arena<SharedId, Shared>,
     /// Threads of a CTA along x, y, z; the launch must use exactly these.
     pub threads: [u32; 3],
+    /// Whether a multiprocessor may have room for one CTA only: the assembler otherwise keeps registers in memory to have room for
+    /// more.
+    pub one_cta: bool,
     /// How many registers there are of each class, in the order of [`Class::ALL`].
     pub registers: [u32; 6],
     /// The blocks.
@@ -154,6 +158,10 @@ impl Entry {
     /// Threads of a CTA.
     pub const fn thread_count(&self) -> u32 {
         self.threads[0] * self.threads[1] * self.threads[2]
+    }
+    /// The most 32-bit registers that a thread's live values need, in the order in which the instructions stand.
+    pub fn pressure(&self) -> u32 {
+        flow::pressure(self)
     }
     /// Whether `reg` was made by this entry.
     pub fn owns(&self, reg: Reg) -> bool {

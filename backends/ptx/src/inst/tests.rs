@@ -273,3 +273,30 @@ fn registers_pack_class_and_number() {
     assert_eq!(Reg::new(Class::F64, 3).to_string(), "%fd3");
     assert_eq!(super::BlockId::new(2).to_string(), "B2");
 }
+
+/// Two addresses of 64 bits and a value live through a loop that needs three more at once.
+#[test]
+fn pressure_counts_what_is_live_at_once() {
+    let mut b = Builder::new("k", [32, 1, 1]);
+    let (from, to) = (b.param("from", Word::U64), b.param("to", Word::U64));
+    let (from, to) = (b.load_param(from), b.load_param(to));
+    let kept = b.mov(Word::F32, 0_f32);
+    let head = b.block("head");
+    b.place(head);
+    let loads: Vec<Reg> = (0..3).map(|n| b.op(Op::Ld, &[Word::Global, Word::F32], &[at(from, 4 * n)])).collect();
+    for load in loads {
+        b.assign(Op::Add, &[Word::Rn, Word::F32], kept, &[kept.into(), load.into()]);
+    }
+    let more = b.op(Op::Setp, &[Word::Lt, Word::F32], &[kept.into(), 1_f32.into()]);
+    b.branch(Guard::when(more), head);
+    let next = b.block("next");
+    b.place(next);
+    b.run(Op::St, &[Word::Global, Word::F32], &[at(to, 0), kept.into()]);
+    b.ret();
+    let mut entry = b.finish();
+    verify(&module(entry.clone())).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(entry.pressure(), 2 + 2 + 1 + 3);
+    assert!(!entry.to_string().contains(".minnctapersm"));
+    entry.one_cta = true;
+    assert!(entry.to_string().contains(".reqntid 32, 1, 1\n.minnctapersm 1\n{"));
+}
