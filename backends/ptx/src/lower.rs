@@ -29,10 +29,13 @@ mod shared;
 mod split;
 mod threads;
 mod vector;
+mod walk;
 
 use crate::inst::{Builder, Entry, Reg, SharedId, Special, Word};
 use crate::layout::Layout;
 use crate::layout::assign::Assigned;
+use crate::layout::assign::order::Order;
+use crate::layout::matrix::products;
 use code::Code;
 use math::Expansions;
 use rustc_hash::FxHashMap;
@@ -146,7 +149,8 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
     let kernel = dots::dots(&kernel, u64::from(threads * LARGE_REGISTERS));
     let kernel = defer::defer(&kernel, u64::from(threads * CARRIED_REGISTERS));
     // Sums of matrix products may fill all the registers that a tile may have.
-    let large = if Assigned::of(&kernel, thread_bits).has_products() { MOST_REGISTERS } else { LARGE_REGISTERS };
+    let products = products(&kernel, &Order::of(&kernel), thread_bits);
+    let large = if products.of.is_empty() { LARGE_REGISTERS } else { MOST_REGISTERS };
     let kernel = &split::split(&kernel, u64::from(threads * large));
     verify_kernel(kernel).map_err(|error| Refusal::Bug(format!("cutting large tiles: {error}")))?;
     let assigned = Assigned::of(kernel, thread_bits);

@@ -280,9 +280,6 @@ impl Bound<'_, '_> {
     /// A tile of about half the extent, if there is one.
     fn shorter(&self, axis: AxisId) -> Option<i64> {
         let tile = self.tile(axis);
-        if matches!(self.roles.get(&axis), Some(Role::Group(_))) {
-            return None;
-        }
         Some(self.work.tile(axis, tile / 2)).filter(|half| (1..tile).contains(half))
     }
     fn set(&mut self, axis: AxisId, tile: i64) {

@@ -107,10 +107,6 @@ impl<'k> Assigned<'k> {
     pub(crate) fn product(&self, result: Value) -> Option<&Product> {
         self.products.of.get(&result)
     }
-    /// Whether there is any product.
-    pub(crate) fn has_products(&self) -> bool {
-        !self.products.of.is_empty()
-    }
     /// The 16-bit type that a value in f32 is a value of.
     pub(crate) fn narrow(&self, value: Value) -> Option<DType> {
         self.products.narrow.get(&value).copied()

@@ -5,6 +5,7 @@
 //! left after the loop is reduced. Threads then exchange nothing inside of the loop.
 
 use super::split::combination;
+use super::walk::rewritten;
 use crate::layout::bits_of;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::Const;
@@ -12,30 +13,11 @@ use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Type, Value};
 
 /// The kernel with reductions behind loops, where the carries that this needs have at most `most` elements.
 pub(super) fn defer(kernel: &Kernel, most: u64) -> Kernel {
-    let mut kernel = kernel.clone();
-    let mut body = std::mem::take(&mut kernel.body);
-    region(&mut kernel, &mut body, most);
-    kernel.body = body;
-    kernel.compact()
-}
-
-fn region(kernel: &mut Kernel, of: &mut Region, most: u64) {
-    let mut insts = Vec::new();
-    for mut inst in std::mem::take(&mut of.insts) {
-        match &mut inst.op {
-            Op::For { body, .. } => region(kernel, body, most),
-            Op::If { then, otherwise } => {
-                region(kernel, then, most);
-                region(kernel, otherwise, most);
-            }
-            _ => {}
-        }
+    let deferring = |kernel: &mut Kernel, mut inst: Inst| {
         let (before, after) = deferred(kernel, &mut inst, most);
-        insts.extend(before);
-        insts.push(inst);
-        insts.extend(after);
-    }
-    of.insts = insts;
+        before.into_iter().chain([inst]).chain(after).collect()
+    };
+    rewritten(kernel, deferring).compact()
 }
 
 /// A carry that can wait: what reduces, over which axes, what is reduced.

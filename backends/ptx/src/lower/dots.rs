@@ -4,36 +4,14 @@
 //! has no axis but summed ones reuses nothing, so it needs no homes: each thread multiplies the elements of the matrix that it
 //! holds, and a reduction adds up, in a loop after the last turn ([`super::defer`]).
 
+use super::walk::rewritten;
 use crate::layout::bits_of;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
-use sawmill_ir::tile::{Inst, Kernel, Op, Region, Type, Value};
+use sawmill_ir::tile::{Inst, Kernel, Op, Type, Value};
 
 /// The kernel without products of vectors whose other factor has at most `most` elements.
 pub(super) fn dots(kernel: &Kernel, most: u64) -> Kernel {
-    let mut kernel = kernel.clone();
-    let mut body = std::mem::take(&mut kernel.body);
-    region(&mut kernel, &mut body, most);
-    kernel.body = body;
-    kernel
-}
-
-fn region(kernel: &mut Kernel, of: &mut Region, most: u64) {
-    let mut insts = Vec::new();
-    for mut inst in std::mem::take(&mut of.insts) {
-        match &mut inst.op {
-            Op::For { body, .. } => region(kernel, body, most),
-            Op::If { then, otherwise } => {
-                region(kernel, then, most);
-                region(kernel, otherwise, most);
-            }
-            _ => {}
-        }
-        match spelled_out(kernel, &inst, most) {
-            Some(steps) => insts.extend(steps),
-            None => insts.push(inst),
-        }
-    }
-    of.insts = insts;
+    rewritten(kernel, |kernel, inst| spelled_out(kernel, &inst, most).unwrap_or_else(|| vec![inst]))
 }
 
 /// A product of a matrix and a vector as its steps; `None` for anything else.

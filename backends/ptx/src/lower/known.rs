@@ -1,9 +1,8 @@
-//! What is known of a scalar when compiling: whether it can be negative, whether it counts whole rows of a matrix.
+//! What is known of a scalar when compiling: whether it can be negative.
 //!
 //! In: scalars of a kernel. Out: truth, or "not known" as false. Sizes of the run are not negative.
 
 use super::Lower;
-use crate::layout::matrix::ROW;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::Const;
 use sawmill_ir::index::{Atom, Index};
@@ -20,18 +19,6 @@ impl Lower<'_> {
             tile::Op::Grid(_) => true,
             tile::Op::Elem(ElemOp::Max) => inst.args.iter().any(|a| self.is_natural(*a)),
             tile::Op::Elem(ElemOp::Add | ElemOp::Mul | ElemOp::Min | ElemOp::Div) => all(),
-            _ => false,
-        }
-    }
-
-    /// Whether a scalar is surely a multiple of a chunk's elements.
-    pub(super) fn is_whole(&self, value: Value) -> bool {
-        let Some(inst) = self.assigned.definition(value) else { return false };
-        match &inst.op {
-            tile::Op::Const(Const::Int(number)) => number % i64::from(ROW) == 0,
-            tile::Op::Size(size) => size.terms().all(|(_, coefficient)| coefficient % i64::from(ROW) == 0),
-            tile::Op::Elem(ElemOp::Mul) => inst.args.iter().any(|a| self.is_whole(*a)),
-            tile::Op::Elem(ElemOp::Add | ElemOp::Min | ElemOp::Max) => inst.args.iter().all(|a| self.is_whole(*a)),
             _ => false,
         }
     }

@@ -95,7 +95,7 @@ impl Lower<'_> {
         if phases.iter().any(|p| !self.is_natural(p.lo)) || step % i64::from(ROW) != 0 {
             return None;
         }
-        let whole = phases.iter().all(|p| self.is_whole(p.lo));
+        let whole = phases.iter().all(|p| self.assigned.is_multiple(p.lo, ROW.trailing_zeros()));
         let inside = defined_in(body);
         let loads = body.insts.iter().filter_map(|inst| self.staged(inst, params[0], &inside));
         // A position that moves along rows must move by whole chunks.
@@ -251,7 +251,7 @@ impl Lower<'_> {
         let extent = self.kernel.memory[staged.mem].shape[dim].as_int().is_some_and(whole);
         let base = match staged.dims[dim].0 {
             Base::Moving => true,
-            Base::Fixed(value) => self.is_whole(value),
+            Base::Fixed(value) => self.assigned.is_multiple(value, ROW.trailing_zeros()),
         };
         !(extent && base)
     }

@@ -61,7 +61,9 @@ fn region(of: &Region, powers: &mut [u32]) {
         let power = match &inst.op {
             Op::Const(Const::Int(value)) => power(*value),
             Op::Size(size) => size.terms().map(|(_, coefficient)| power(coefficient)).min().unwrap_or(ALL),
-            Op::Elem(ElemOp::Add | ElemOp::Sub) => (0..inst.args.len()).map(arg).min().unwrap_or(0),
+            Op::Elem(ElemOp::Add | ElemOp::Sub | ElemOp::Min | ElemOp::Max) => {
+                (0..inst.args.len()).map(arg).min().unwrap_or(0)
+            }
             Op::Elem(ElemOp::Mul) => (0..inst.args.len()).map(arg).sum::<u32>().min(ALL),
             Op::For { step, phases, params, body } => {
                 let starts = phases.iter().map(|phase| powers[phase.lo.index()]).min().unwrap_or(ALL);
