@@ -248,9 +248,8 @@ fn try_stored(
         return;
     }
     choice.stored[class] = !choice.stored[class];
-    match costs.of(choice) {
-        Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
-        _ => choice.stored[class] = !choice.stored[class],
+    if !falls(costs, choice, seconds) {
+        choice.stored[class] = !choice.stored[class];
     }
 }
 
@@ -268,12 +267,49 @@ fn try_forms(
         if form == before || !may_view(space, class, form, &may) {
             continue;
         }
+        let others = alike(space, choice, class, form);
         choice.form[class] = form;
-        match costs.of(choice) {
-            Some(less) if less < *seconds * (1.0 - GAIN) => *seconds = less,
-            _ => choice.form[class] = before,
+        if falls(costs, choice, seconds) {
+            continue;
+        }
+        let kept: Vec<(usize, usize)> = others.iter().map(|(other, _)| (*other, choice.form[*other])).collect();
+        others.iter().for_each(|(other, form)| choice.form[*other] = *form);
+        if others.is_empty() || !falls(costs, choice, seconds) {
+            kept.iter().for_each(|(other, form)| choice.form[*other] = *form);
+            choice.form[class] = before;
         }
     }
+}
+
+/// Whether a choice costs less than `seconds`, which it then replaces.
+fn falls(costs: &mut Costs<'_>, choice: &Choice, seconds: &mut f64) -> bool {
+    match costs.of(choice) {
+        Some(less) if less < *seconds * (1.0 - GAIN) => {
+            *seconds = less;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Other classes over the same axes with a form like form `form` of `class`, which shares an operand with it that none of their
+/// forms has now: what is computed for one serves all, so that changing one alone may cost more than changing all.
+fn alike(space: &Space, choice: &Choice, class: usize, form: usize) -> Vec<(usize, usize)> {
+    let new = &space.classes[class].forms[form];
+    let Head::Elem(_) = new.head else { return Vec::new() };
+    let now = space.form(choice, class);
+    let fresh: Vec<usize> = new.args.iter().copied().filter(|a| !now.args.contains(a)).collect();
+    let like = |other: &Form| {
+        other.head == new.head && other.args.len() == new.args.len() && other.args.iter().any(|a| fresh.contains(a))
+    };
+    let used = used(space, choice);
+    let others = (0..space.classes.len()).filter(|other| *other != class && used[*other]);
+    let others = others.filter(|other| space.classes[*other].free == space.classes[class].free);
+    let with_form = others.filter_map(|other| {
+        let at = space.classes[other].forms.iter().position(like)?;
+        (at != choice.form[other]).then_some((other, at))
+    });
+    with_form.collect()
 }
 
 /// A view needs a class under it that may be stored.

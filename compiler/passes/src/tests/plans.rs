@@ -2,7 +2,9 @@
 
 use super::programs::PROGRAMS;
 use super::semantics::{linked, plan};
+use crate::{normalise, optimise};
 use sawmill_ir::graph::{Function, Op, Repair, Stmt, TermId};
+use sawmill_ir::target::Target;
 use std::collections::BTreeSet;
 
 /// The plan of a program with vectors of 64: at those of the programs, other plans are cheaper.
@@ -67,6 +69,23 @@ fn a_scale_leaves_the_sum_and_shares_its_pass() {
     assert_eq!((stored(&plan), repaired(&plan)), (1, 0), "{plan}");
     let folds = reached(&plan).into_iter().filter(|t| matches!(plan.terms[*t].op, Op::Fold { .. })).count();
     assert_eq!(folds, 1, "{plan}");
+}
+
+#[test]
+fn a_scale_that_two_sums_share_leaves_both() {
+    let text = "fn f<S, const D = 576, const F = 1536>(x: f32[S, D], g: f32[F, D], u: f32[F, D]) -> (y) {
+        let r[s in S] = rsqrt(add(sum[d in D](mul(x[s, d], x[s, d])), 0.001));
+        let n[s in S, d in D] = mul(x[s, d], r[s]);
+        let y[s in S, f in F] = mul(silu(sum[d in D](mul(g[f, d], n[s, d]))), sum[d in D](mul(u[f, d], n[s, d])));
+    }";
+    let normal = normalise(&linked(text)).unwrap_or_else(|e| panic!("{e}"));
+    // Of the two sums, one alone outside would cost more than both inside.
+    let plan = optimise(&normal, &Target::gpu("gpu", 132, 64 << 10)).unwrap_or_else(|e| panic!("{e:?}"));
+    let components = reached(&plan).into_iter().filter_map(|t| match &plan.terms[t].op {
+        Op::Fold { components, .. } => Some(components.len()),
+        _ => None,
+    });
+    assert_eq!((stored(&plan), components.collect::<Vec<_>>()), (1, vec![3]), "{plan}");
 }
 
 #[test]
