@@ -12,6 +12,8 @@ import pathlib
 import random
 import struct
 
+from scans import scans
+
 HERE = pathlib.Path(__file__).resolve().parent
 INF, NAN = math.inf, math.nan
 CASES = []
@@ -1459,6 +1461,7 @@ def json_number(value):
 def main():
     for build in (elementwise, binary, integers, conversions, reductions, softmaxes, documents, attention, products, indices, presence, programs, loops, types_and_closures, narrow):
         build()
+    scans(case, tensor, noise)
     for entry in CASES:
         for side in ("inputs", "outputs"):
             for value in entry[side].values():

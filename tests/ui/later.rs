@@ -2,12 +2,6 @@
 
 const _: () = {
     sawmill::arch! {
-        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { scan t in 0..N carry s = 0.0 { s = s + x[t]; } y = s; }
-    }
-};
-
-const _: () = {
-    sawmill::arch! {
         fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let c[i] = cumsum[i](x[i]); y = c[0]; }
     }
 };
@@ -51,12 +45,6 @@ const _: () = {
 const _: () = {
     sawmill::arch! {
         fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { let z: c32 = x[0]; y = x[0]; }
-    }
-};
-
-const _: () = {
-    sawmill::arch! {
-        fn f<N>(x: f32[N]) -> y: f32 where N >= 1 { for n in 0..N carry a = 0.0 reset where n > 2 { a = a + 1.0; } y = a; }
     }
 };
 

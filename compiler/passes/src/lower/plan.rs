@@ -385,13 +385,18 @@ impl<'a> Planner<'a> {
     fn repeat(&mut self, inner: &Loop) -> Lowered<Vec<Step>> {
         let function = self.program.function;
         let mut steps = Vec::new();
-        let mut swaps = Vec::new();
+        let (mut swaps, mut copies) = (Vec::new(), Vec::new());
         for carry in &inner.carries {
             let held = self.carry(carry)?;
             if self.program.stored.get(&carry.init).is_none_or(|s| s.buffer != held) {
                 steps.push(self.copy(carry.init, carry.result)?);
             }
             let next = &function.tensors[carry.next];
+            if next.kind == TensorKind::Final {
+                // What a loop in this one leaves has a buffer of its own.
+                copies.push((carry.next, carry.result));
+                continue;
+            }
             let storage = storage(function, carry.next)?;
             let other = self.buffer(&next.name, storage, next.shape.clone(), BufferKind::Temp)?;
             if !matches!(next.kind, TensorKind::Def { .. }) || self.program.stored.contains_key(&carry.next) {
@@ -411,6 +416,9 @@ impl<'a> Planner<'a> {
         let position = if inner.rev { count.sub(&Index::int(1)).sub(&step) } else { step };
         self.program.loop_positions.insert(inner.index, position);
         let mut body = self.block(&inner.body)?;
+        for (from, to) in copies {
+            body.push(self.copy(from, to)?);
+        }
         body.extend(swaps);
         self.program.loop_positions.remove(&inner.index);
         steps.push(Step::Loop { var, count, body });

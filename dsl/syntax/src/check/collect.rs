@@ -1,7 +1,7 @@
 //! Tensors that the steps of a loop write part by part: a loop's index among the indices on the left.
 //!
-//! After the loop they are ordinary tensors. Inside of it a step reads what it wrote itself; what earlier steps wrote is no
-//! equation of this step, and is left to `scan`.
+//! After the loop they are ordinary tensors. Inside of it a step reads what it wrote itself; what earlier steps wrote is not
+//! read yet.
 
 use super::elab::Elab;
 use super::reduce::Bound;
@@ -79,7 +79,7 @@ impl Elab<'_> {
         let elsewhere = axes.iter().zip(at).any(other);
         if elsewhere {
             let name = &self.function.tensors[id].name;
-            let what = format!("reading `{name}` at another step of the loop that collects it (a `scan` will)");
+            let what = format!("reading `{name}` at another step of the loop that collects it");
             self.errors.report(loc, Problem::NotBuilt { what });
         }
         !elsewhere

@@ -39,7 +39,7 @@ impl Elab<'_> {
     }
 
     /// A name that is left of an error occurs: what it would have told is unknown.
-    fn mentions_poison(&self, expr: &Expr) -> bool {
+    pub(crate) fn mentions_poison(&self, expr: &Expr) -> bool {
         if let ExprKind::Name(name) = &expr.kind {
             return self.scope.get(&name.text).is_some_and(|entry| matches!(entry.binding, Binding::Poison));
         }

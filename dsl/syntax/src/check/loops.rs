@@ -6,8 +6,8 @@ use super::items::computes_in;
 use super::read::Base;
 use super::scope::{Binding, Role};
 use super::stmt::Target;
-use crate::ast::{Bind, Carry, Expr, Index as BoundIndex, Loop, Name, Stmt};
-use crate::errors::{Loc, Problem};
+use crate::ast::{Bind, Carry, Expr, ExprKind, Index as BoundIndex, Loop, Name, Stmt, Subscript};
+use crate::errors::Problem;
 use sawmill_ir::graph::{Carry as IrCarry, Elem, Loop as IrLoop, Stmt as IrStmt, Tensor, TensorKind};
 use sawmill_ir::index::{AxisId, Index, TensorId};
 use std::collections::BTreeMap;
@@ -17,23 +17,19 @@ struct Carried {
     name: Name,
     init: TensorId,
     inside: TensorId,
+    /// What the body starts from: `inside`, or that after a reset.
+    start: TensorId,
     /// Declared by this loop, not by one around it.
     own: bool,
 }
 
 impl Elab<'_> {
-    /// `for l in 0..L carry x = x0 { .. }`
+    /// `for l in 0..L carry x = x0 { .. }`, `scan t in 0..T carry s[i] = s0[i] { .. }`
     pub(crate) fn looped(&mut self, stmt: &Loop) {
-        if stmt.scan || stmt.reset.is_some() {
-            let what = if stmt.scan { "`scan`" } else { "`reset`" };
-            self.errors.report(Loc::at(stmt.span), Problem::NotBuilt { what: what.into() });
-            self.give_up(stmt);
-            return;
-        }
         let range = self.stated(&stmt.range);
         let mut carried = Vec::new();
         for carry in &stmt.carries {
-            carried.extend(self.initial(carry, &stmt.body));
+            carried.extend(self.initial(carry, stmt));
         }
         let Some((lo, extent)) = range.filter(|_| carried.len() == stmt.carries.len()) else {
             self.give_up(stmt);
@@ -50,6 +46,9 @@ impl Elab<'_> {
         }
         let outer = std::mem::take(&mut self.body);
         self.loops.push(axis);
+        if let Some(condition) = &stmt.reset {
+            self.resets(stmt, condition, &mut carried);
+        }
         self.block(&stmt.body);
         self.loops.pop();
         let body = std::mem::replace(&mut self.body, outer);
@@ -60,6 +59,42 @@ impl Elab<'_> {
         self.facts.truncate(facts);
         self.entries_forgotten(axis);
         self.finish((axis, stmt.reversed), &carried, &next, body);
+    }
+
+    /// `reset where c`: the loop's own carries start a step in which `c` holds from their initial values. `c` may use the loop's index
+    /// and those of each carry.
+    fn resets(&mut self, stmt: &Loop, condition: &Expr, carried: &mut [Carried]) {
+        let own = carried.iter_mut().filter(|carry| carry.own);
+        for (carry, declared) in own.zip(&stmt.carries) {
+            let Tensor { elem, shape, .. } = self.function.tensors[carry.inside].clone();
+            let span = carry.name.span;
+            // No name of the program can be one of these.
+            let named = |text: String| Name { text, span };
+            let indices = match &declared.place.indices {
+                Some(indices) => indices.iter().map(|index| index.name.clone()).collect::<Vec<_>>(),
+                None => (0..shape.len()).map(|n| named(format!("a{n}'"))).collect(),
+            };
+            let initial = named(format!("{}'initial", carry.name.text));
+            let read = |name: &Name| {
+                let at = |kind| Expr { loc: condition.loc, kind };
+                let base = at(ExprKind::Name(name.clone()));
+                let subs = indices.iter().map(|index| Subscript::At(at(ExprKind::Name(index.clone()))));
+                if indices.is_empty() { base } else { at(ExprKind::Read(Box::new(base), subs.collect())) }
+            };
+            let (then, other) = (Box::new(read(&initial)), Box::new(read(&carry.name)));
+            let cond = Box::new(condition.clone());
+            let value = Expr { loc: condition.loc, kind: ExprKind::If { cond, then, other } };
+            let axes: Vec<BoundIndex> =
+                indices.iter().map(|name| BoundIndex { name: name.clone(), range: None }).collect();
+            let mark = self.scope.mark();
+            self.scope.add(&initial, Role::Let, Binding::Tensor(carry.init));
+            let start = self.elements(&carry.name.text, &Target::Known(elem, shape), &axes, &value, &[]);
+            self.scope.leave(mark);
+            if let Some(Binding::Tensor(start)) = start {
+                carry.start = start;
+                self.rebind(&carry.name, Binding::Tensor(start));
+            }
+        }
     }
 
     fn bind_index_checked(&mut self, index: &Name, lo: Index, extent: Index) -> super::reduce::Bound {
@@ -78,7 +113,7 @@ impl Elab<'_> {
     }
 
     /// The value of a carry before the first step, and the tensor that stands for it inside.
-    fn initial(&mut self, carry: &Carry, body: &[Stmt]) -> Option<Carried> {
+    fn initial(&mut self, carry: &Carry, stmt: &Loop) -> Option<Carried> {
         let name = &carry.place.name;
         if let Some(entry) = self.scope.get(&name.text)
             && entry.role != Role::Output
@@ -91,7 +126,7 @@ impl Elab<'_> {
             Some(ty) => Some(self.element(ty)?),
             None => None,
         };
-        let init = self.initial_tensor(carry, ty, body)?;
+        let init = self.initial_tensor(carry, ty, stmt)?;
         let tensor = &self.function.tensors[init];
         let (elem, shape) = (tensor.elem.clone(), tensor.shape.clone());
         Some(self.carried(name, init, elem, shape, true))
@@ -101,12 +136,13 @@ impl Elab<'_> {
         let inside =
             self.function.tensors.push(Tensor { name: name.text.clone(), elem, shape, kind: TensorKind::Carry });
         self.tensors.insert(inside, present());
-        Carried { name: name.clone(), init, inside, own }
+        Carried { name: name.clone(), init, inside, start: inside, own }
     }
 
-    fn initial_tensor(&mut self, carry: &Carry, ty: Option<Elem>, body: &[Stmt]) -> Option<TensorId> {
+    fn initial_tensor(&mut self, carry: &Carry, ty: Option<Elem>, stmt: &Loop) -> Option<TensorId> {
         let name = &carry.place.name.text;
-        let shape = self.outputs.iter().find(|output| output.name == *name).map(|output| output.shape.clone());
+        let output = self.outputs.iter().find(|output| output.name == *name);
+        let output = output.map(|output| (output.elem.clone(), output.shape.clone()));
         if carry.place.indices.is_none()
             && let Some(Base::Tensor { id, lead }) = self.base_of(&carry.init)
             && lead.is_empty()
@@ -126,33 +162,16 @@ impl Elab<'_> {
         let indices: Vec<BoundIndex> = carry.place.indices.clone().unwrap_or_default();
         let place = &carry.place.name;
         let (indices, init) = self.opened(place, indices, carry.place.indices.is_some(), &carry.init)?;
-        let more = assigned_values(name, body);
-        let target = Target::Let(ty);
-        let indices = match shape {
-            Some(shape) if shape.len() == indices.len() => {
-                return self.initial_as(name, &target, &indices, &init, &more, Some(shape));
+        let uses = if indices.is_empty() { Vec::new() } else { self.carry_uses(stmt, carry) };
+        // The axes of an output of the same name are the carry's, and what it computes in, whatever it is stored as.
+        let target = match output {
+            Some((elem, shape)) if shape.len() == indices.len() => {
+                let computes = Elem::Type(computes_in(&self.function, &elem));
+                Target::Known(ty.unwrap_or(computes), shape)
             }
-            _ => indices,
+            _ => Target::Let(ty),
         };
-        self.initial_as(name, &target, &indices, &init, &more, None)
-    }
-
-    fn initial_as(
-        &mut self,
-        name: &str,
-        target: &Target,
-        indices: &[BoundIndex],
-        init: &Expr,
-        more: &[&Expr],
-        shape: Option<Vec<Index>>,
-    ) -> Option<TensorId> {
-        // The axes of an output of the same name are the carry's, whatever the type of its elements.
-        let target = match (shape, target) {
-            (Some(shape), Target::Let(Some(elem))) => Target::Known(elem.clone(), shape),
-            (Some(shape), _) => Target::Known(Elem::Type(sawmill_ir::dtype::DType::F32), shape),
-            (None, _) => target.clone(),
-        };
-        match self.elements(name, &target, indices, init, more)? {
+        match self.elements(name, &target, &indices, &init, &uses.iter().collect::<Vec<_>>())? {
             Binding::Tensor(id) => Some(id),
             Binding::Exact(index) => Some(self.scalar(name, &index)),
             _ => None,
@@ -190,7 +209,7 @@ impl Elab<'_> {
     /// The value of a carry at the end of a step.
     fn next(&mut self, carry: &Carried) -> Option<TensorId> {
         match self.scope.get(&carry.name.text).map(|entry| &entry.binding) {
-            Some(Binding::Tensor(id)) if *id != carry.inside => Some(*id),
+            Some(Binding::Tensor(id)) if *id != carry.start => Some(*id),
             Some(Binding::Tensor(_)) => {
                 let problem = Problem::CarryUnassigned { carry: carry.name.text.clone() };
                 self.errors.report(carry.name.loc(), problem);
@@ -274,19 +293,6 @@ impl Elab<'_> {
 
 fn present() -> Facts {
     Facts { presence: Formula::True, axes: Vec::new(), exact: None, bounds: None }
-}
-
-/// The right sides assigned to a carry in the body.
-fn assigned_values<'e>(name: &str, body: &'e [Stmt]) -> Vec<&'e Expr> {
-    let mut values = Vec::new();
-    for stmt in body {
-        match stmt {
-            Stmt::Assign { bind: Bind::Place(place), value } if place.name.text == name => values.push(value),
-            Stmt::Loop(inner) => values.extend(assigned_values(name, &inner.body)),
-            _ => {}
-        }
-    }
-    values
 }
 
 fn assigned_names(body: &[Stmt], names: &mut BTreeMap<String, Name>) {

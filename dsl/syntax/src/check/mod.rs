@@ -6,6 +6,7 @@
 mod bind;
 mod builtin;
 mod call;
+mod carry_sizes;
 mod closure;
 mod collect;
 mod compact;
