@@ -83,6 +83,8 @@ enum Seen {
     Wide(Reg),
     /// Whether this number is below that.
     Below(Reg, u32),
+    /// A coordinate times a stride.
+    Start(Reg, Reg),
     /// Whether rows of a memory start at multiples of 16 bytes and its elements lie next to each other.
     Rows(MemId),
     /// Whether the thread owns what is repeated over these bits of its number.

@@ -10,11 +10,13 @@
 //! ([`super::matrix`]) anchor their results in fragments; a row factor stays in registers if it was computed where it is read.
 
 pub(crate) mod order;
+mod ranges;
 mod stream;
 
 use super::Layout;
 use super::matrix::{Product, Products, ROW, products};
 use order::Order;
+use ranges::Range;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::entity::Entity as _;
@@ -31,6 +33,8 @@ pub(crate) struct Assigned<'k> {
     vector_bits: usize,
     /// For each value, the power of a power of two that it is a multiple of.
     powers: Vec<u32>,
+    /// For each value, between which numbers it stays, if that is known.
+    ranges: Vec<Option<Range>>,
     order: Order,
     /// The layout that a value is computed in, if it is computed in one.
     anchors: Vec<Option<Layout>>,
@@ -55,6 +59,7 @@ impl<'k> Assigned<'k> {
             thread_bits,
             vector_bits: stream::vector_bits(kernel),
             powers: stream::powers(kernel),
+            ranges: ranges::ranges(kernel),
             products: products(kernel, &order, thread_bits),
             held_rows: BTreeMap::new(),
             order,
@@ -98,6 +103,10 @@ impl<'k> Assigned<'k> {
     /// Whether a scalar is known to be a multiple of two to the `power`.
     pub(crate) fn is_multiple(&self, value: Value, power: u32) -> bool {
         self.powers[value.index()] >= power
+    }
+    /// The least and the greatest value that a scalar has, if that is known.
+    pub(crate) fn range(&self, value: Value) -> Option<Range> {
+        self.ranges[value.index()]
     }
     /// The instruction that defines a value; none for a loop's parameters.
     pub(crate) fn definition(&self, value: Value) -> Option<&'k Inst> {

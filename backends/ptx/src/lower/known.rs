@@ -1,12 +1,13 @@
-//! What is known of a scalar when compiling: whether it can be negative.
+//! What is known of a scalar when compiling: whether it can be negative, whether positions from it on stay inside of a memory.
 //!
-//! In: scalars of a kernel. Out: truth, or "not known" as false. Sizes of the run are not negative.
+//! In: scalars of a kernel. Out: truth, or "not known" as false. Sizes of the run are not negative; the launch gives memories the
+//! extents that the kernel declares.
 
 use super::Lower;
 use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::Const;
 use sawmill_ir::index::{Atom, Index};
-use sawmill_ir::tile::{self, Value};
+use sawmill_ir::tile::{self, AxisId, MemId, Value};
 
 impl Lower<'_> {
     /// Whether a scalar is surely not negative.
@@ -21,6 +22,25 @@ impl Lower<'_> {
             tile::Op::Elem(ElemOp::Add | ElemOp::Mul | ElemOp::Min | ElemOp::Div) => all(),
             _ => false,
         }
+    }
+
+    /// Whether all positions along dimension `dim` of a memory, from `base` on and moved along axes by these coefficients, are
+    /// surely inside of it.
+    pub(super) fn stays_inside(&self, mem: MemId, dim: usize, base: Value, moving: &[(AxisId, i64)]) -> bool {
+        let size = &self.kernel.memory[mem].shape[dim];
+        if moving.is_empty()
+            && let Some(tile::Op::Grid(axis)) = self.assigned.definition(base).map(|inst| &inst.op)
+            && self.kernel.grid.get(*axis as usize).is_some_and(|(_, blocks)| blocks == size)
+        {
+            return true;
+        }
+        let (Some(size), Some((least, most))) = (size.as_int(), self.assigned.range(base)) else { return false };
+        let reach = |sign: i64| {
+            let moved =
+                moving.iter().map(|(axis, by)| (by * sign).max(0) * i64::from(self.kernel.axes[*axis].extent - 1));
+            moved.sum::<i64>()
+        };
+        least >= reach(-1) && most.checked_add(reach(1)).is_some_and(|last| last < size)
     }
 }
 

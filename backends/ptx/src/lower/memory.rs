@@ -8,7 +8,7 @@
 use super::code::{bits, word};
 use super::place::Never;
 use super::scalar::immediate;
-use super::{Held, Lower, Refusal, code};
+use super::{Held, Lower, Refusal, Seen, code};
 use crate::inst::{Arg, Op, Reg, Word, at};
 use crate::layout::Layout;
 use crate::layout::assign::access_axes;
@@ -19,8 +19,8 @@ use sawmill_ir::tile::{self, AxisId, Inst, Kernel, MemId, Pad, Subscript, Value}
 /// A coordinate along one dimension, before the register's part.
 #[derive(Clone)]
 pub(super) enum Along {
-    /// What all registers share, and the axes that move it.
-    Affine(Reg, Vec<(AxisId, i64)>),
+    /// What all registers share, the axes that move it, and whether it surely stays inside of the memory.
+    Affine(Reg, Vec<(AxisId, i64)>, bool),
     /// One number for each element.
     Gather(Held),
 }
@@ -47,7 +47,10 @@ pub(super) enum Key {
 #[derive(Clone, Copy)]
 pub(super) struct Offset {
     pub(super) bytes: Reg,
-    pub(super) inside: Reg,
+    /// What the register's number adds to the bytes: the same for all threads.
+    pub(super) step: Option<Reg>,
+    /// Nothing where it surely is.
+    pub(super) inside: Option<Reg>,
     /// For elements of four bits: whether this is the upper half, as 0 or 4.
     shift: Option<Reg>,
 }
@@ -78,12 +81,13 @@ impl Lower<'_> {
         axes: Vec<AxisId>,
     ) -> Access {
         let dtype = self.kernel.memory[mem].dtype;
-        let dims = subs.iter().zip(args).map(|(sub, arg)| self.along(sub, *arg, layout)).collect();
+        let places = subs.iter().zip(args).enumerate();
+        let dims = places.map(|(dim, (sub, arg))| self.along(sub, *arg, layout, (mem, dim))).collect();
         let mask = masked.then(|| self.read(args[subs.len()], layout));
         Access { mem, dtype, dims, mask, axes, known: Vec::new() }
     }
 
-    fn along(&mut self, sub: &Subscript, arg: Value, layout: &Layout) -> Along {
+    fn along(&mut self, sub: &Subscript, arg: Value, layout: &Layout, (mem, dim): (MemId, usize)) -> Along {
         let Subscript::Affine(terms) = sub else {
             let (held, regs) = self.read(arg, layout);
             let from = self.dtype(arg);
@@ -105,7 +109,8 @@ impl Lower<'_> {
                 _ => self.c.fma(DType::I64, part, *coefficient, base),
             };
         }
-        Along::Affine(base, moving)
+        let stays = self.stays_inside(mem, dim, arg, &moving);
+        Along::Affine(base, moving, stays)
     }
 
     /// The element of a register; `Err` if there is none in any thread.
@@ -123,12 +128,16 @@ impl Lower<'_> {
             allowed = self.both(allowed, owner);
         }
         let mut address = self.params[self.words.pointer(access.mem) as usize];
-        let mut shift = None;
+        let (mut shift, mut steps) = (None, None);
         for dim in 0..access.dims.len() {
             let offset = self.offset_along(access, dim, layout, register);
             address = self.c.add(DType::I64, address, offset.bytes);
-            allowed = self.both(allowed, Some(offset.inside));
+            steps = self.sum_of(steps, offset.step);
+            allowed = self.both(allowed, offset.inside);
             shift = offset.shift.or(shift);
+        }
+        if let Some(steps) = steps {
+            address = self.c.add(DType::I64, address, steps);
         }
         if let Some((held, mask)) = &access.mask {
             let mask = mask[held.register_like(layout, register) as usize];
@@ -140,7 +149,7 @@ impl Lower<'_> {
     /// What a register's coordinate along a dimension is known by.
     pub(super) fn key(&self, access: &Access, dim: usize, layout: &Layout, register: u32) -> Key {
         match &access.dims[dim] {
-            Along::Affine(_, moving) => {
+            Along::Affine(_, moving, _) => {
                 Key::Moved(moving.iter().map(|(a, c)| c * i64::from(layout.register_part(*a, register))).sum())
             }
             Along::Gather((held, regs)) => Key::Given(regs[held.register_like(layout, register) as usize]),
@@ -153,28 +162,50 @@ impl Lower<'_> {
         if let Some((_, offset)) = access.known.iter().find(|(k, _)| *k == (dim, key)) {
             return *offset;
         }
-        let coordinate = match (&access.dims[dim], key) {
-            (Along::Affine(base, _), Key::Moved(0)) => *base,
-            (Along::Affine(base, _), Key::Moved(by)) => self.c.add(DType::I64, *base, by),
-            (_, Key::Given(reg)) => reg,
-            (Along::Gather(_), Key::Moved(_)) => self.thread,
+        let (base, stays) = match &access.dims[dim] {
+            Along::Affine(base, _, stays) => (*base, *stays),
+            Along::Gather(_) => (self.thread, false),
         };
         let number = u32::try_from(dim).unwrap_or(u32::MAX);
-        let extent = self.params[self.words.extent(access.mem, number) as usize];
         let stride = self.params[self.words.stride(access.mem, number) as usize];
-        let inside = self.c.two(Op::Setp, &[Word::Lt, Word::U64], coordinate, extent);
+        let halves = access.dtype.bits() < 8 && dim + 1 == access.dims.len();
+        let coordinate = match key {
+            Key::Moved(0) => base,
+            Key::Moved(by) if !stays || halves => self.c.add(DType::I64, base, by),
+            Key::Moved(_) => base,
+            Key::Given(reg) => reg,
+        };
+        let extent = self.params[self.words.extent(access.mem, number) as usize];
+        let inside = (!stays).then(|| self.c.two(Op::Setp, &[Word::Lt, Word::U64], coordinate, extent));
         let mut shift = None;
         let mut place = coordinate;
-        if access.dtype.bits() < 8 && dim + 1 == access.dims.len() {
+        let mut step = None;
+        if halves {
             place = self.c.two(Op::Shr, &[Word::S64], coordinate, 1_u32);
             let low = self.c.convert(&[Word::U32, Word::U64], coordinate);
             let odd = self.c.two(Op::And, &[Word::B32], low, 1_u32);
             shift = Some(self.c.two(Op::Shl, &[Word::B32], odd, 2_u32));
+        } else if let Key::Moved(by) = key {
+            // All registers start from the same place, which is computed once; how far they are from it no thread decides.
+            place = base;
+            step = (by != 0).then(|| self.c.mul(DType::I64, stride, by));
         }
-        let bytes = self.c.mul(DType::I64, place, stride);
-        let offset = Offset { bytes, inside, shift };
+        let bytes = match key {
+            Key::Given(_) => self.c.mul(DType::I64, place, stride),
+            Key::Moved(_) if halves => self.c.mul(DType::I64, place, stride),
+            Key::Moved(_) => self.once(Seen::Start(place, stride), |s| s.c.mul(DType::I64, place, stride)),
+        };
+        let offset = Offset { bytes, step, inside, shift };
         access.known.push(((dim, key), offset));
         offset
+    }
+
+    /// The sum of offsets that may be none.
+    pub(super) fn sum_of(&mut self, a: Option<Reg>, b: Option<Reg>) -> Option<Reg> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(self.c.add(DType::I64, a, b)),
+            (one, None) | (None, one) => one,
+        }
     }
 
     /// A load.

@@ -180,8 +180,8 @@ impl Lower<'_> {
             (0..last).all(|dim| s.key(access, dim, layout, first) == s.key(access, dim, layout, register))
         };
         let known = rows.rows.iter().position(|row| same(self, row.first));
-        let Along::Affine(base, moving) = &access.dims[last] else { return Err(Never) };
-        let (base, moving) = (*base, moving.clone());
+        let Along::Affine(base, moving, stays) = &access.dims[last] else { return Err(Never) };
+        let (base, moving, stays) = (*base, moving.clone(), *stays);
         let row = match known {
             Some(row) => row,
             None => {
@@ -190,7 +190,10 @@ impl Lower<'_> {
                 for dim in 0..last {
                     let offset = self.offset_along(access, dim, layout, register);
                     address = self.c.add(DType::I64, address, offset.bytes);
-                    allowed = self.both(allowed, Some(offset.inside));
+                    if let Some(step) = offset.step {
+                        address = self.c.add(DType::I64, address, step);
+                    }
+                    allowed = self.both(allowed, offset.inside);
                 }
                 address = self.c.fma(DType::I64, base, i64::from(access.dtype.bits() / 8), address);
                 rows.rows.push(Row { first: register, address, allowed });
@@ -198,20 +201,22 @@ impl Lower<'_> {
             }
         };
         let moved: i64 = moving.iter().map(|(a, c)| c * i64::from(layout.register_part(*a, register))).sum();
-        let inside = match rows.inside.iter().find(|(by, _)| *by == moved) {
-            Some((_, inside)) => *inside,
+        let known = rows.inside.iter().find(|(by, _)| *by == moved).map(|(_, inside)| *inside);
+        let inside = match known {
+            _ if stays => None,
+            Some(inside) => Some(inside),
             None => {
                 let number = u32::try_from(last).unwrap_or(u32::MAX);
                 let extent = self.params[self.words.extent(access.mem, number) as usize];
                 let coordinate = if moved == 0 { base } else { self.c.add(DType::I64, base, moved) };
                 let inside = self.c.two(Op::Setp, &[Word::Lt, Word::U64], coordinate, extent);
                 rows.inside.push((moved, inside));
-                inside
+                Some(inside)
             }
         };
         let axes = access.axes.clone();
         let exists = self.within(layout, &axes, register)?;
-        let allowed = self.both(rows.rows[row].allowed, Some(inside));
+        let allowed = self.both(rows.rows[row].allowed, inside);
         let allowed = self.both(allowed, exists);
         let bytes = moved * i64::from(access.dtype.bits() / 8);
         match i32::try_from(bytes) {

@@ -272,3 +272,45 @@ fn products_with_a_vector() {
         }
     }
 }
+
+/// Positions of a memory whose extent is known: those that surely exist are read without a question, the others give the pad.
+#[test]
+fn positions_at_the_ends_of_known_extents() {
+    for extent in [40, 47, 48, 49] {
+        for shift in [-1, 0, 1] {
+            let text = format!(
+                "tile t {{
+  dims N
+  buffer x: f32[{extent}] input
+  buffer y: f32[N, 48] output
+  kernel k {{
+    dims N
+    memory x: f32[{extent}] in
+    memory y: f32[N, 48] out
+    axes i = 4
+    grid n = N, m = 3
+    %0: i64 = grid n
+    %1: i64 = grid m
+    %2: i64 = const 16
+    %3: i64 = mul %1, %2
+    %4: i64 = const 0
+    %5: f32 = const 0.0
+    %6: f32 = for %7 edge %8 step 4 [%4..%2 full] carry (%9: f32 = %5) {{
+      %10: i64 = const {shift}
+      %11: i64 = add %3, %7, %10
+      %12: f32<i> = load x[%11 + i] pad 0.5
+      %13: i64 = add %3, %7
+      store y[%0, %13 + i] = %12
+      yield %9
+    }}
+  }}
+  plan {{
+    launch k(x, y) dims (N)
+  }}
+}}
+"
+            );
+            agree(&text, &[2], 0.0);
+        }
+    }
+}
