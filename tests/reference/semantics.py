@@ -151,6 +151,27 @@ def elementwise():
             {"y": tensor("f32", shape, expected)},
             4e-6,
         )
+        case(
+            f"elementwise/{name} of f64",
+            program.replace("f32", "f64"),
+            {"N": len(values)},
+            {"x": tensor("f64", shape, values)},
+            {"y": tensor("f64", shape, expected)},
+            1e-12,
+        )
+    # Angles of which only the whole of pi tells the turn; powers of two and of ten that f32 holds, and two that it does not.
+    angles = [f32(value) for value in (1e6, 1048576.0, -1048577.0, 1e9, 1e15, -1e16, 1e22, 3e30, 2.0**127)] + [INF, NAN]
+    for name in ("sin", "cos", "tan"):
+        for dtype, more in (("f32", []), ("f64", [2.0**500, -(2.0**1023), 1e22])):
+            values = angles + more
+            case(
+                f"elementwise/{name} of large angles: {dtype}",
+                "pub fn f<N>(x: %s[N]) -> y: %s[N] { y[i] = %s(x[i]); }" % (dtype, dtype, name),
+                {"N": len(values)},
+                {"x": tensor(dtype, [len(values)], values)},
+                {"y": tensor(dtype, [len(values)], [guarded(getattr(math, name))(value) for value in values])},
+                4e-6 if dtype == "f32" else 1e-12,
+            )
 
 
 def binary():
@@ -182,6 +203,26 @@ def binary():
             inputs,
             {"y": tensor("f32", shape, [function(a, b) for a, b in pairs])},
         )
+        case(
+            f"binary/{text} of f64",
+            program.replace("f32", "f64"),
+            {"N": len(pairs)},
+            {name: tensor("f64", shape, input["data"]) for name, input in inputs.items()},
+            {"y": tensor("f64", shape, [function(a, b) for a, b in pairs])},
+            1e-12,
+        )
+    # Quotients that no float holds.
+    far = [(1e30, 3.0), (-1e30, 7.5), (1e9, 1e-4), (3e38, 1e-38), (-7e20, 1e-3), (5.0, 1e30), (2.0**127, 3e-45)]
+    for dtype, round_to, more in (("f32", f32, []), ("f64", float, [(1e300, 3.0), (-1e308, 1e-300), (2.0**1000, 5e-324)])):
+        both = [(round_to(a), round_to(b)) for a, b in far + more]
+        case(
+            f"binary/a remainder of a large quotient: {dtype}",
+            "pub fn f<N>(a: %s[N], b: %s[N]) -> y: %s[N] { y[i] = a[i] %% b[i]; }" % (dtype, dtype, dtype),
+            {"N": len(both)},
+            {"a": tensor(dtype, [len(both)], [a for a, _ in both]), "b": tensor(dtype, [len(both)], [b for _, b in both])},
+            {"y": tensor(dtype, [len(both)], [math.fmod(a, b) for a, b in both])},
+            0.0,
+        )
     for text, function in {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, "==": lambda a, b: a == b,
                            "!=": lambda a, b: a != b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}.items():
         program = "pub fn f<N>(a: f32[N], b: f32[N]) -> y: bool[N] { y[i] = a[i] %s b[i]; }" % text
@@ -195,6 +236,22 @@ def binary():
         {"a": tensor("f32", [len(bases)], [a for a, _ in bases]), "b": tensor("f32", [len(bases)], [b for _, b in bases])},
         {"y": tensor("f32", [len(bases)], [f32(a) ** f32(b) for a, b in bases])},
         4e-6,
+    )
+    bases += [(-2.0, 3.0), (-2.0, 0.5), (0.0, -1.0), (0.0, 0.0), (1.5, 1700.0), (10.0, -300.0), (INF, -1.0), (-1.0, INF), (NAN, 0.0)]
+
+    def power(a, b):
+        try:
+            return math.pow(a, b)
+        except ValueError:
+            return INF if a == 0 else NAN
+
+    case(
+        "binary/pow of f64",
+        "pub fn f<N>(a: f64[N], b: f64[N]) -> y: f64[N] { y[i] = pow(a[i], b[i]); }",
+        {"N": len(bases)},
+        {"a": tensor("f64", [len(bases)], [a for a, _ in bases]), "b": tensor("f64", [len(bases)], [b for _, b in bases])},
+        {"y": tensor("f64", [len(bases)], [power(a, b) for a, b in bases])},
+        1e-12,
     )
 
 

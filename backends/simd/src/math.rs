@@ -1,8 +1,8 @@
 //! Elementary functions as expansions in VIR, so that they run in whatever lanes the kernel has and call no library.
 //!
-//! In: an elementwise operation and operands of f32, for most also of f64. Out: the value, or `None` where the operation
-//! has no such expansion. Method: range reduction and a polynomial whose coefficients come from a Remez exchange in 60
-//! digits (Remez 1934) for f32 and from Taylor series for f64.
+//! In: an elementwise operation and operands of f32 or f64. Out: the value, or `None` where VIR has the operation itself. Method: range
+//! reduction and a polynomial whose coefficients come from a Remez exchange in 60 digits (Remez 1934) for f32, and from that or
+//! Taylor series for f64.
 //!
 //! Greatest errors in f32 with fused multiply-add, in units in the last place (ulp) of the exact result. A result below
 //! the least normal f32 (exp, exp2, softplus, logsigmoid: below twice that; silu: below 5e-37) counts by its absolute
@@ -20,7 +20,11 @@
 //! | log1p, tanh, sigmoid, silu, softplus, logsigmoid | 2.5 (found: tanh 2.419, silu 2.443) |
 //! | atan2 | 3 |
 //! | tan | 3.5 |
+//! | rem | 0 |
 //! | gelu | 2 ulp of x / 2: its negative tail is what cancellation leaves |
+//!
+//! In f64, relative to the exact result and in units of 2^-52: 6 (found: 2), of powers 2, of angles 3; remainders are exact there, too. The
+//! sine of any number is that of all its quarter turns, however large it is.
 //!
 //! Found: over all inputs between magnitudes 2^-30 and 92; the rest is a sample in every run of the tests, and all of it in
 //! an ignored one. NaN gives NaN, an overflow gives infinity, a result below the least normal number may be flushed to 0.
@@ -29,20 +33,22 @@ mod erf;
 mod exp;
 mod log;
 mod pow;
+mod rem;
 mod trig;
+mod turns;
 
 pub use erf::{erf, gelu};
 pub use exp::{elu, exp, exp2, expm1, sigmoid, silu, tanh};
 pub use log::{log, log1p, log2, logsigmoid, softplus};
-pub use pow::{pow, rem};
+pub use pow::pow;
+pub use rem::rem;
 pub use trig::{atan2, cos, sin, tan};
 
 use sawmill_ir::elem::ElemOp;
 
 use crate::vir::{Builder, Elem, Type, Val};
 
-/// Expands an elementwise operation on floats that VIR itself does not have. `None`: VIR has it, or there is no expansion
-/// (the trigonometric functions, `pow`, `erf` and `gelu` exist in f32 only).
+/// Expands an elementwise operation on floats that VIR itself does not have. `None`: VIR has it.
 pub fn call(b: &mut Builder, op: ElemOp, args: &[Val]) -> Option<Val> {
     let first = *args.first()?;
     let elem = b.ty(first).elem;
@@ -74,7 +80,6 @@ pub fn call(b: &mut Builder, op: ElemOp, args: &[Val]) -> Option<Val> {
             let whole = b.floor(*x);
             Some(b.sub(*x, whole))
         }
-        _ if elem != Elem::F32 => None,
         (ElemOp::Gelu, [x]) => Some(gelu(b, *x)),
         (ElemOp::Erf, [x]) => Some(erf(b, *x)),
         (ElemOp::Sin, [x]) => Some(sin(b, *x)),
@@ -96,6 +101,11 @@ fn number(b: &mut Builder, like: Val, value: f64) -> Val {
 /// The integer type whose lanes have the bits of a float type's.
 fn bits_type(ty: Type) -> Type {
     ty.with_elem(if ty.elem == Elem::F32 { Elem::I32 } else { Elem::I64 })
+}
+
+/// Whether a truth value holds in some lane.
+fn any(b: &mut Builder, truth: Val) -> Val {
+    if b.ty(truth).lanes == 1 { truth } else { b.reduce_or(truth) }
 }
 
 /// Horner's rule; coefficients from the constant term on.

@@ -1,12 +1,12 @@
 //! Elementary functions and small element types: VIR's expansions, one lane wide, instruction by instruction.
 //!
 //! In: a function that builds an expansion in VIR, and operands in registers. Out: the value in a register. The expansions of
-//! `sawmill_simd::math` (with their stated bounds) and `sawmill_simd::small` are data here: straight lines of VIR, built once
-//! per function and written out again for every element. An element of 8 or 16 bits lies in the low bits of a 32-bit register,
+//! `sawmill_simd::math` (with their stated bounds) and `sawmill_simd::small` are data here: VIR, built once per function and written
+//! out again for every element; its branches and loops are each thread's own. An element of 8 or 16 bits lies in the low bits of a 32-bit register,
 //! whatever is above.
 
 use super::code::Code;
-use crate::inst::{Arg, Class, Op, Reg, Word};
+use crate::inst::{Arg, Class, Guard, Op, Reg, Word};
 use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::ElemOp;
@@ -63,25 +63,120 @@ impl Expansions {
     /// Writes out an expansion; `None` if there is none.
     pub(super) fn emit(&mut self, c: &mut Code, what: Expansion, operands: &[Reg]) -> Option<Reg> {
         let function = self.built.entry(what).or_insert_with(|| build(what, operands.len())).as_ref()?;
-        let mut values: FxHashMap<Val, Reg> = FxHashMap::default();
-        for id in &function.block(Function::ENTRY).insts {
+        let mut writer = Writer { c, function, operands, values: FxHashMap::default(), stored: None };
+        writer.block(Function::ENTRY)?;
+        writer.stored
+    }
+}
+
+/// An expansion being written out.
+struct Writer<'w> {
+    c: &'w mut Code,
+    function: &'w Function,
+    operands: &'w [Reg],
+    values: FxHashMap<Val, Reg>,
+    /// What the expansion stores: its value.
+    stored: Option<Reg>,
+}
+
+impl Writer<'_> {
+    /// The instructions of a block.
+    fn block(&mut self, id: vir::BlockId) -> Option<()> {
+        let function = self.function;
+        for id in &function.block(id).insts {
             let inst = function.inst(*id);
             match inst.op {
-                vir::Op::Store => return values.get(&inst.args[0]).copied(),
+                vir::Op::Store => self.stored = Some(self.value(inst.args[0])?),
                 vir::Op::Load => {
                     let word = usize::try_from(*inst.imms.get(1)? / 8).ok()?;
-                    values.insert(*inst.results.first()?, *operands.get(word)?);
+                    self.values.insert(*inst.results.first()?, *self.operands.get(word)?);
                 }
+                vir::Op::If => self.branch(inst)?,
+                vir::Op::For => self.turns(inst)?,
                 _ => {
-                    let args: Option<Vec<Reg>> = inst.args.iter().map(|v| values.get(v).copied()).collect();
+                    let args = self.all(&inst.args)?;
                     let types: Vec<Elem> = inst.args.iter().map(|v| function.ty(*v).elem).collect();
                     let result = *inst.results.first()?;
-                    let reg = one(c, inst, &args?, &types, function.ty(result).elem)?;
-                    values.insert(result, reg);
+                    let reg = one(self.c, inst, &args, &types, function.ty(result).elem)?;
+                    self.values.insert(result, reg);
                 }
             }
         }
-        None
+        Some(())
+    }
+
+    fn value(&self, value: Val) -> Option<Reg> {
+        self.values.get(&value).copied()
+    }
+    fn all(&self, values: &[Val]) -> Option<Vec<Reg>> {
+        values.iter().map(|value| self.value(*value)).collect()
+    }
+    fn dtype(&self, value: Val) -> DType {
+        held(self.function.ty(value).elem)
+    }
+
+    /// Registers of their own for values that several places assign.
+    fn slots(&mut self, values: &[Val]) -> Vec<Reg> {
+        let slots: Vec<Reg> = values.iter().map(|value| self.c.b.reg(super::code::class(self.dtype(*value)))).collect();
+        self.values.extend(values.iter().copied().zip(slots.iter().copied()));
+        slots
+    }
+    fn assign(&mut self, slots: &[Reg], values: &[Val]) -> Option<()> {
+        for (slot, value) in slots.iter().zip(values) {
+            let reg = self.value(*value)?;
+            self.c.set(self.dtype(*value), *slot, reg);
+        }
+        Some(())
+    }
+
+    /// A branch, which the threads of a warp may take either way.
+    fn branch(&mut self, inst: &vir::Inst) -> Option<()> {
+        let [then, otherwise] = inst.blocks[..] else { return None };
+        let condition = self.value(inst.args[0])?;
+        let slots = self.slots(&inst.results);
+        let [yes, no, joined] = ["rare", "usual", "both"].map(|name| self.c.b.block(name));
+        self.c.b.branch(Guard::unless(condition), no);
+        for (start, side) in [(yes, then), (no, otherwise)] {
+            self.c.b.place(start);
+            self.block(side)?;
+            self.assign(&slots, &self.function.block(side).yields)?;
+            if side == then {
+                self.c.b.bra(joined);
+            }
+        }
+        self.c.b.place(joined);
+        Some(())
+    }
+
+    /// A loop of as many turns as each thread needs.
+    fn turns(&mut self, inst: &vir::Inst) -> Option<()> {
+        let [body] = inst.blocks[..] else { return None };
+        let block = self.function.block(body);
+        let [start, end] = [0, 1].map(|at| self.value(inst.args[at]));
+        let slots = self.slots(&block.params);
+        self.c.set(DType::I64, slots[0], start?);
+        self.assign(&slots[1..], &inst.args[2..])?;
+        let [head, inside, done] = ["again", "step", "over"].map(|name| self.c.b.block(name));
+        self.c.b.place(head);
+        let over = self.c.compare(Word::Ge, DType::I64, slots[0], end?);
+        self.c.b.branch(Guard::when(over), done);
+        self.c.b.place(inside);
+        self.block(body)?;
+        // A carry may go to another one's slot: all are read before one is written.
+        let next = self.all(&block.yields)?;
+        let types: Vec<DType> = block.yields.iter().map(|value| self.dtype(*value)).collect();
+        let copies: Vec<Reg> = types.iter().map(|dtype| self.c.b.reg(super::code::class(*dtype))).collect();
+        for ((dtype, copy), value) in types.iter().zip(&copies).zip(next) {
+            self.c.set(*dtype, *copy, value);
+        }
+        for ((dtype, copy), slot) in types.iter().zip(copies).zip(&slots[1..]) {
+            self.c.set(*dtype, *slot, copy);
+        }
+        self.c.b.assign(Op::Add, &[Word::S64], slots[0], &[slots[0].into(), (*inst.imms.first()?).into()]);
+        self.c.b.bra(head);
+        self.c.b.place(done);
+        self.values.extend(inst.results.iter().copied().zip(slots[1..].iter().copied()));
+        Some(())
     }
 }
 
@@ -108,6 +203,7 @@ fn one(c: &mut Code, inst: &vir::Inst, args: &[Reg], types: &[Elem], to: Elem) -
         (V::Sub, [a, b]) => c.sub(dtype, *a, *b),
         (V::Mul, [a, b]) => c.mul(dtype, *a, *b),
         (V::Div, [a, b]) if from.is_float() => c.two(Op::Div, &[Word::Rn, super::code::word(dtype)], *a, *b),
+        (V::Rem, [a, b]) => c.divide(dtype, *a, *b).1,
         (V::Fma, [x, y, z]) => c.fma(dtype, *x, *y, *z),
         (V::Neg, [a]) => c.neg(dtype, *a),
         (V::Abs, [a]) => c.b.op(Op::Abs, &[super::code::word(dtype)], &[(*a).into()]),

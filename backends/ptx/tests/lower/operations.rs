@@ -43,7 +43,7 @@ fn row(from: &str, to: &str, body: &str) -> String {
 
 /// The types an operation works in here, with the largest relative error that functions of it may have.
 fn types(op: ElemOp) -> Vec<(DType, f64)> {
-    let floats = vec![(DType::F32, 2e-6)];
+    let floats = vec![(DType::F32, 2e-6), (DType::F64, 1e-14)];
     let ints = vec![(DType::I32, 0.0), (DType::I64, 0.0), (DType::U32, 0.0)];
     match op.typing() {
         Typing::Float => floats,

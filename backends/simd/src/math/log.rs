@@ -67,6 +67,25 @@ const LOG_F64: [f64; 11] = [
     2.0 / 23.0,
 ];
 
+/// 2 / 5, 2 / 7, ..: what follows 2 / 3 in the same series, to more places.
+const LOG_PAIR: [f64; 12] = [
+    2.0 / 5.0,
+    2.0 / 7.0,
+    2.0 / 9.0,
+    2.0 / 11.0,
+    2.0 / 13.0,
+    2.0 / 15.0,
+    2.0 / 17.0,
+    2.0 / 19.0,
+    2.0 / 21.0,
+    2.0 / 23.0,
+    2.0 / 25.0,
+    2.0 / 27.0,
+];
+
+/// 2 / 3 in two parts.
+const TWO_THIRDS: [f64; 2] = [2.0 / 3.0, 3.700743415417188e-17];
+
 /// e, f and log(1 + f) - f of a positive finite number.
 struct Parts {
     e: Val,
@@ -79,6 +98,13 @@ fn format(ty: Type) -> &'static Format {
 }
 
 fn split(b: &mut Builder, x: Val) -> Parts {
+    let (e, f) = exponent_and_fraction(b, x);
+    let rest = if b.ty(x).elem == Elem::F32 { rest_f32(b, f) } else { rest_f64(b, f) };
+    Parts { e, f, rest }
+}
+
+/// e and f of a positive finite number.
+fn exponent_and_fraction(b: &mut Builder, x: Val) -> (Val, Val) {
     let ty = b.ty(x);
     let format = format(ty);
     let bits = bits_type(ty);
@@ -98,9 +124,7 @@ fn split(b: &mut Builder, x: Val) -> Parts {
     let m = b.bitcast(m_bits, ty);
     let f = b.sub(m, one);
     let e = b.sint_to_float(exponent, ty.elem);
-    let e = b.sub(e, correction);
-    let rest = if ty.elem == Elem::F32 { rest_f32(b, f) } else { rest_f64(b, f) };
-    Parts { e, f, rest }
+    (b.sub(e, correction), f)
 }
 
 fn rest_f32(b: &mut Builder, f: Val) -> Val {
@@ -152,6 +176,66 @@ fn log_of_positive(b: &mut Builder, x: Val) -> Val {
 pub fn log(b: &mut Builder, x: Val) -> Val {
     let value = log_of_positive(b, x);
     settle(b, x, value)
+}
+
+/// Natural logarithm of an f64 that is not negative, in two parts of together about 65 bits; the first alone where it is not finite.
+pub(super) fn log_pair(b: &mut Builder, x: Val) -> (Val, Val) {
+    let (e, f) = exponent_and_fraction(b, x);
+    let (large, small) = log_of_fraction(b, f);
+    let [ln_2, ln_2_low] = F64.ln_2.map(|part| number(b, x, part));
+    let whole = b.mul(e, ln_2);
+    let small = b.fma(e, ln_2_low, small);
+    // Where e is 0 so is `whole`; otherwise it is the larger one.
+    let sum = b.add(whole, large);
+    let kept = b.sub(sum, whole);
+    let lost = b.sub(large, kept);
+    let small = b.add(lost, small);
+    // The product of e and what ln 2 is cut by is not small enough yet.
+    let value = b.add(sum, small);
+    let kept = b.sub(value, sum);
+    let low = b.sub(small, kept);
+    (settle(b, x, value), low)
+}
+
+/// log(1 + f) = 2 s + s^3 (2/3 + 2/5 s^2 + ..) for s = f / (2 + f), with the first terms in pairs.
+fn log_of_fraction(b: &mut Builder, f: Val) -> (Val, Val) {
+    let [two, third, third_low] = [2.0, TWO_THIRDS[0], TWO_THIRDS[1]].map(|value| number(b, f, value));
+    let divisor = b.add(two, f);
+    let kept = b.sub(divisor, two);
+    let divisor_low = b.sub(f, kept);
+    let s = b.div(f, divisor);
+    let opposite = b.neg(s);
+    let rest = b.fma(opposite, divisor, f);
+    let rest = b.fma(opposite, divisor_low, rest);
+    let s_low = b.div(rest, divisor);
+    let (z, z_low) = product(b, s, s);
+    let cross = b.mul(s, s_low);
+    let z_low = b.fma(cross, two, z_low);
+    let series = polynomial(b, z, &LOG_PAIR);
+    let series = b.mul(series, z);
+    let p = b.add(third, series);
+    let kept = b.sub(p, third);
+    let p_low = b.sub(series, kept);
+    let p_low = b.add(p_low, third_low);
+    let (t, t_low) = product(b, z, p);
+    let t_low = b.fma(z, p_low, t_low);
+    let t_low = b.fma(z_low, p, t_low);
+    let (w, w_low) = product(b, s, t);
+    let w_low = b.fma(s, t_low, w_low);
+    let w_low = b.fma(s_low, t, w_low);
+    let double = b.add(s, s);
+    let value = b.add(double, w);
+    let kept = b.sub(value, double);
+    let lost = b.sub(w, kept);
+    let lost = b.add(lost, w_low);
+    (value, b.fma(s_low, two, lost))
+}
+
+/// A product and what it was rounded by.
+fn product(b: &mut Builder, x: Val, y: Val) -> (Val, Val) {
+    let value = b.mul(x, y);
+    let opposite = b.neg(value);
+    (value, b.fma(x, y, opposite))
 }
 
 /// Logarithm to base 2.

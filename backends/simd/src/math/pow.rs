@@ -1,21 +1,45 @@
-//! Powers and remainders of f32, computed in f64.
+//! Powers.
 //!
-//! In: two f32 of any lanes. Out: the same type. x^y = 2^(y log2 x) needs the logarithm to more bits than f32 has.
+//! In: two f32 or f64 of any lanes. Out: the same type. x^y = 2^(y log2 x) needs the logarithm to more bits than the power has: of f32 it
+//! is computed in f64, of f64 in pairs of f64 (Dekker 1971).
 
 use super::number;
-use crate::math::exp::exp2;
-use crate::math::log::log2;
+use crate::math::exp::{exp, exp2};
+use crate::math::log::{log_pair, log2};
 use crate::vir::{Builder, Elem, Val};
 
-/// x to the power y of f32, with the special cases of IEEE 754 `pow`.
-pub fn pow(b: &mut Builder, x: Val, y: Val) -> Val {
-    let magnitude = b.abs(x);
+/// |x| to the power y of f32.
+fn of_singles(b: &mut Builder, magnitude: Val, y: Val) -> Val {
     let wide = b.float_cast(magnitude, Elem::F64);
     let wide_y = b.float_cast(y, Elem::F64);
     let log = log2(b, wide);
     let product = b.mul(wide_y, log);
     let power = exp2(b, product);
-    let value = b.float_cast(power, Elem::F32);
+    b.float_cast(power, Elem::F32)
+}
+
+/// |x| to the power y of f64.
+fn of_doubles(b: &mut Builder, magnitude: Val, y: Val) -> Val {
+    let (log, low) = log_pair(b, magnitude);
+    let product = b.mul(y, log);
+    let opposite = b.neg(product);
+    let lost = b.fma(y, log, opposite);
+    let lost = b.fma(y, low, lost);
+    let power = exp(b, product);
+    // exp(p + lost) = exp(p) (1 + lost); where p is not finite there is nothing to make good.
+    let corrected = b.fma(power, lost, power);
+    let size = b.abs(product);
+    let infinity = number(b, product, f64::INFINITY);
+    let (is_finite, is_power) = (b.lt(size, infinity), b.lt(power, infinity));
+    let is_exact = b.and(is_finite, is_power);
+    b.select(is_exact, corrected, power)
+}
+
+/// x to the power y, with the special cases of IEEE 754 `pow`.
+pub fn pow(b: &mut Builder, x: Val, y: Val) -> Val {
+    let magnitude = b.abs(x);
+    let of = if b.ty(x).elem == Elem::F32 { of_singles } else { of_doubles };
+    let value = of(b, magnitude, y);
     let value = sign_of_power(b, x, y, value);
     // 1^y and x^0 are 1, whatever the other is; (-1)^infinity is.
     let [zero, one, infinity] = [0.0, 1.0, f64::INFINITY].map(|value| number(b, x, value));
@@ -51,28 +75,4 @@ fn sign_of_power(b: &mut Builder, x: Val, y: Val, value: Val) -> Val {
     let fails = b.and(is_negative, is_fraction);
     let fails = b.and(fails, is_finite);
     b.select(fails, nan, value)
-}
-
-/// The remainder of x / y with the sign of x, exact for quotients below 2^52.
-pub fn rem(b: &mut Builder, x: Val, y: Val) -> Val {
-    let (a, c) = (b.abs(x), b.abs(y));
-    let (a, c) = (b.float_cast(a, Elem::F64), b.float_cast(c, Elem::F64));
-    let quotient = b.div(a, c);
-    let whole = b.trunc(quotient);
-    let opposite = b.neg(whole);
-    let rest = b.fma(opposite, c, a);
-    // The rounded quotient may be one too large.
-    let zero = number(b, rest, 0.0);
-    let is_negative = b.lt(rest, zero);
-    let raised = b.add(rest, c);
-    let rest = b.select(is_negative, raised, rest);
-    let rest = b.float_cast(rest, Elem::F32);
-    let value = super::with_sign(b, rest, x);
-    // An infinite divisor leaves a finite x as it is.
-    let infinity = number(b, x, f64::INFINITY);
-    let (x_magnitude, y_magnitude) = (b.abs(x), b.abs(y));
-    let is_infinite = b.eq(y_magnitude, infinity);
-    let is_finite = b.lt(x_magnitude, infinity);
-    let keeps = b.and(is_infinite, is_finite);
-    b.select(keeps, x, value)
 }
