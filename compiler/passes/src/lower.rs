@@ -19,8 +19,10 @@ mod kernel;
 mod masked;
 mod phase;
 mod plan;
+mod recurrence;
 mod space;
 mod split;
+mod steps;
 mod term;
 
 pub(crate) use contract::stored_format;

@@ -56,7 +56,7 @@ impl Emit<'_> {
     }
 
     /// A value repeated over the axes that it lacks.
-    fn spread(&mut self, x: Value, axes: &[tile::AxisId]) -> Lowered<Value> {
+    pub(super) fn spread(&mut self, x: Value, axes: &[tile::AxisId]) -> Lowered<Value> {
         let mut x = x;
         for axis in axes {
             if !self.b.type_of(x).axes.contains(axis) {

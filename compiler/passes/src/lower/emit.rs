@@ -4,6 +4,7 @@
 //! placements it used: it is found again as long as its region is open and its axes are placed as they were.
 
 use super::space::{Space, Symbol};
+use super::steps::Local;
 use super::{Facts, Lowered, Stop};
 use crate::schedule::Schedule;
 use rustc_hash::FxHashMap;
@@ -80,6 +81,10 @@ pub(super) struct Emit<'a> {
     pub(super) memory: Vec<(BufferId, Option<Index>)>,
     /// Folds that another fold serves.
     pub(super) shared: BTreeMap<TermId, TermId>,
+    /// Tensors that are values of the kernel.
+    pub(super) locals: BTreeMap<TensorId, Local>,
+    /// Where axes that reductions bind lie, if they can.
+    pub(super) homes: BTreeMap<AxisId, Index>,
     /// The depth of the region that defines a scalar symbol.
     symbol_depth: BTreeMap<AxisId, usize>,
 }
@@ -104,6 +109,8 @@ impl<'a> Emit<'a> {
             folds: Vec::new(),
             memory: Vec::new(),
             shared: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            homes: BTreeMap::new(),
             symbol_depth: BTreeMap::new(),
         }
     }
@@ -242,8 +249,9 @@ impl<'a> Emit<'a> {
     /// position, the tile axes and the unit.
     pub(super) fn cut(&mut self, axis: AxisId, extent: i64) -> Lowered<(Index, Vec<tile::AxisId>, i64)> {
         let name = self.program.function.axes[axis].name.clone();
-        let chain = self.program.chains.get(&axis).cloned().unwrap_or_default();
-        let chain: Vec<i64> = chain.into_iter().filter(|unit| extent >= *unit).collect();
+        // What is read of values of the kernel is whole.
+        let chain = self.program.chains.get(&axis).filter(|_| !self.homes.contains_key(&axis));
+        let chain: Vec<i64> = chain.into_iter().flatten().copied().filter(|unit| extent >= *unit).collect();
         let mut position = Index::default();
         let mut axes = Vec::new();
         let mut above = None;

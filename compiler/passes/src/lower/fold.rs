@@ -311,9 +311,16 @@ impl<'a> Emit<'a> {
         used: &BTreeSet<tile::AxisId>,
     ) -> Lowered<(Option<super::space::Placed>, bool)> {
         let extent = self.extent(axis).as_int().unwrap_or(1);
+        let apart = |e: &Self, position: &Index| e.space.tile_axes(position).iter().all(|a| !used.contains(a));
+        if let Some(home) = self.homes.get(&axis).cloned() {
+            if self.space.get(axis).is_some_and(|p| p.whole && apart(self, &p.position)) {
+                return Ok((None, false));
+            }
+            let position = if apart(self, &home) { home } else { self.cut(axis, extent)?.0 };
+            return Ok((self.space.place(axis, position, true), false));
+        }
         let unit = self.program.chains.get(&axis).and_then(|c| c.iter().find(|u| **u <= extent)).copied().unwrap_or(1);
         let partial = extent % unit != 0 || extent == 0;
-        let apart = |e: &Self, position: &Index| e.space.tile_axes(position).iter().all(|a| !used.contains(a));
         if self.space.get(axis).is_some_and(|p| p.whole && apart(self, &p.position)) {
             return Ok((None, partial));
         }

@@ -95,6 +95,9 @@ impl Emit<'_> {
 
     /// An element of a tensor at subscripts over symbols. Unless `guarded`, data-dependent subscripts are clamped.
     pub(super) fn load(&mut self, tensor: TensorId, subs: &[Index], guarded: bool) -> Lowered<Value> {
+        if let Some(local) = self.locals.get(&tensor).cloned() {
+            return self.local(tensor, &local, subs);
+        }
         let (stored, subs) = self.stored(tensor, subs)?;
         let mem = self.memory_of(stored.buffer, stored.at, Access::In);
         let shape = self.shape_of(tensor, stored.lists);
@@ -157,7 +160,7 @@ impl Emit<'_> {
         Ok(Sub::Gather(at))
     }
 
-    fn clamp(&mut self, at: Value, size: &Index) -> Lowered<Value> {
+    pub(super) fn clamp(&mut self, at: Value, size: &Index) -> Lowered<Value> {
         let last = self.index_value(&size.sub(&Index::int(1)))?;
         let zero = self.int(0)?;
         let below = self.elem(ElemOp::Min, &[at, last])?;

@@ -3,10 +3,13 @@
 //! Arguments come first, in the order of the signature, then outputs, then temporaries. A cache that something is appended to
 //! is one buffer updated in place, as long as after the call. A carry is two temporaries that swap at the end of each step.
 
+mod recurring;
+
 use super::alike::{Shared, shared};
 use super::emit::{Program, Stored};
 use super::index::{is_size, storage};
 use super::kernel::{Made, copy, kernel};
+use super::recurrence::Layout;
 use super::{Facts, Lowered, Stop, split};
 use crate::chunks::Chunked;
 use crate::schedule::{Role, Schedule, Work, schedule};
@@ -38,6 +41,10 @@ pub(super) struct Planner<'a> {
     chunked: &'a BTreeMap<TensorId, Chunked>,
     /// Tiles of axes of chunks.
     limits: BTreeMap<AxisId, i64>,
+    /// Loops whose steps one kernel runs, by their axis.
+    recurrences: BTreeMap<AxisId, Layout>,
+    /// Definitions that only start a carry of such a loop, or only copy what it leaves: its kernel computes them.
+    inlined: BTreeSet<TensorId>,
 }
 
 impl<'a> Planner<'a> {
@@ -60,7 +67,9 @@ impl<'a> Planner<'a> {
         let apart = chunked.values().flat_map(|c| &c.apart).map(|axis| (*axis, 1));
         let few = chunked.values().filter_map(|c| c.few).map(|axis| (axis, FEW_CHUNKS));
         let limits = apart.chain(few).collect();
-        Self { target, program, outputs: function.outputs.iter().copied().collect(), chunked, limits }
+        let outputs = function.outputs.iter().copied().collect();
+        let recurrences = recurring::recurrences(function, target);
+        Self { target, program, outputs, chunked, limits, recurrences, inlined: BTreeSet::new() }
     }
 
     /// The whole module.
@@ -141,6 +150,8 @@ impl<'a> Planner<'a> {
     }
 
     fn block(&mut self, body: &[Stmt]) -> Lowered<Vec<Step>> {
+        let elsewhere = |stmt: &&Stmt| !matches!(stmt, Stmt::Define(id) if self.inlined.contains(id));
+        let body: Vec<Stmt> = body.iter().filter(elsewhere).cloned().collect();
         let mut steps = Vec::new();
         let mut at = 0;
         while at < body.len() {
@@ -249,7 +260,13 @@ impl<'a> Planner<'a> {
             for carry in &inner.carries {
                 let defined = matches!(function.tensors[carry.init].kind, TensorKind::Def { .. });
                 let here = body.iter().any(|s| matches!(s, Stmt::Define(t) if *t == carry.init));
-                if defined && here && !self.outputs.contains(&carry.init) && self.uses(carry.init) == 1 {
+                let only_here = defined && here && !self.outputs.contains(&carry.init) && self.uses(carry.init) == 1;
+                if self.recurrences.contains_key(&inner.index) {
+                    if only_here && self.is_cheap(carry.init) {
+                        self.inlined.insert(carry.init);
+                    }
+                    self.left_in_place(carry.result, body)?;
+                } else if only_here {
                     let held = self.carry(carry)?;
                     self.program.stored.insert(carry.init, Stored { buffer: held, lists: 0, at: None });
                 }
@@ -383,6 +400,9 @@ impl<'a> Planner<'a> {
 
     /// A loop: carries start in a buffer of their own, which swaps with that of the next value at the end of a step.
     fn repeat(&mut self, inner: &Loop) -> Lowered<Vec<Step>> {
+        if let Some(layout) = self.recurrences.get(&inner.index).cloned() {
+            return self.recurrence(inner, &layout);
+        }
         let function = self.program.function;
         let mut steps = Vec::new();
         let (mut swaps, mut copies) = (Vec::new(), Vec::new());

@@ -4,4 +4,5 @@
 mod differ;
 mod masks;
 mod programs;
+mod recurrences;
 mod texts;
