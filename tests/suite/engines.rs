@@ -116,6 +116,11 @@ impl Engine {
     }
 }
 
+/// The tiles that a GPU would run, by their interpreter, which counts what is stored.
+pub(crate) fn run_tiles_of_gpu(function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+    run_tiles(&tiles_for(function, ptx::backend().target())?, dims, inputs)
+}
+
 /// The levels that LLVM generates code for and this processor has.
 #[cfg(feature = "llvm")]
 pub(crate) fn levels() -> Vec<Level> {

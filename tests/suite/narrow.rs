@@ -5,9 +5,10 @@
 //! the two a program runs with alternates, so that the suite takes half the time.
 
 use crate::differential::{arguments, parsed};
-use crate::engines::{Dense, Dims, Elements, Engine, Tensors};
+use crate::engines::{Dense, Dims, Elements, Engine, Tensors, run_tiles_of_gpu};
 use crate::semantics::{dense, linked};
 use sawmill_ir::dtype::DType;
+use sawmill_ir::graph::text::parse_function;
 use sawmill_ir::graph::{Elem, Function, TensorKind, text, verify};
 use sawmill_tests::programs::program;
 use sawmill_tests::random::Random;
@@ -138,6 +139,39 @@ fn llvm_at_every_level() {
 #[test]
 fn ptx() {
     suite(Engine::Ptx, 20);
+}
+
+/// One query for each of the heads that share a key head, with two outputs: what a tile computes past the end of its group is stored
+/// by nobody, in one kernel and in chunks.
+#[test]
+fn heads_that_share_a_key_head() {
+    let text = "fn f<T, S, A, H, G, const D = 16>(q: f32[T, A, D], k: f32[S, H, D], v: f32[S, H, D]) -> (o, lse)
+        where A - H * G == 0
+    {
+        let z[i in T, h in A, j in S] = sum[d in D](mul(q[i, h, d], k[j, h / G, d]));
+        let p[i in T, h in A, j in S] = softmax[j](z[i, h, j]);
+        let o[i in T, h in A, c in D] = sum[j in S](mul(p[i, h, j], v[j, h / G, c]));
+        let lse[i in T, h in A] = logsumexp[j in S](z[i, h, j]);
+    }";
+    let function = parse_function(text).unwrap_or_else(|error| panic!("{error}"));
+    for (dtype, tolerance) in TYPES {
+        let narrow = narrowed(&function, dtype).expect("it stores floats");
+        for keys in [20, 4200] {
+            let sizes = [("T", 1), ("S", keys), ("A", 6), ("H", 2), ("G", 3)];
+            let dims: Dims = sizes.into_iter().map(|(name, size)| (name.to_owned(), size)).collect();
+            let mut random = Random::new(keys.unsigned_abs());
+            let mut tensor = |shape: [usize; 3]| {
+                let data = (0..shape.iter().product::<usize>()).map(|_| random.unit() * 2.0 - 1.0).collect();
+                narrow_argument(Dense { dtype: DType::F32, shape: shape.to_vec(), data: Elements::Floats(data) }, dtype)
+            };
+            let keys = usize::try_from(keys).expect("a size");
+            let inputs = [("q", [1, 6, 16]), ("k", [keys, 2, 16]), ("v", [keys, 2, 16])];
+            let inputs = inputs.map(|(name, shape)| (name.to_owned(), tensor(shape))).into_iter().collect();
+            run_tiles_of_gpu(&narrow, &dims, &inputs).unwrap_or_else(|error| panic!("{dtype}, {keys} keys: {error}"));
+            let what = wrong(Engine::Ptx, &narrow, &dims, &inputs, tolerance);
+            assert_eq!(what, None, "{dtype}, {keys} keys");
+        }
+    }
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(super) fn kernel(program: &Program<'_>, name: &str, group: &Group) -> Lowere
         if let Some(position) = emit.space.get(*of).map(|p| p.position.clone()) {
             emit.space.place(*axis, position, false);
         }
+        // What is stored along a grouped axis is masked at its group's end, whatever the definition calls the axis.
+        if let Some(by) = group.schedule.groups.get(of) {
+            emit.schedule.groups.insert(*axis, by.clone());
+        }
     }
     emit.walk(&group.schedule.free, &outputs)?;
     let Emit { b, memory, .. } = emit;
