@@ -171,6 +171,13 @@ fn heads_that_share_a_key_head() {
             let what = wrong(Engine::Ptx, &narrow, &dims, &inputs, tolerance);
             assert_eq!(what, None, "{dtype}, {keys} keys");
         }
+        // Both outputs have the same chunks, and one kernel merges them.
+        let gpu = sawmill_ptx::backend::Ptx::new(sawmill_ptx::inst::Sm::Sm80);
+        let tiles = sawmill_passes::compile(&narrow, &Default::default(), sawmill_ir::backend::Backend::target(&gpu));
+        let tiles = tiles.unwrap_or_else(|error| panic!("{error}"));
+        let of_parts = tiles.kernels.iter().map(|kernel| kernel.name.as_str()).filter(|name| name.contains("part"));
+        let expected = ["o part 2+o part 0+o part 1", "o of parts+lse of parts"];
+        assert_eq!(of_parts.collect::<Vec<_>>(), expected);
     }
 }
 

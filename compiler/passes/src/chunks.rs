@@ -8,7 +8,9 @@
 //! nothing is moved, as in every fold. So nothing is known of which components there are. A condition that reads tensors is asked past the end
 //! of the axis, too, in the last chunk: loads of tiles give their pad there, and whatever it makes of that, the element is left out.
 
-use crate::lower::Facts;
+mod rows;
+
+use crate::lower::{Facts, shared};
 use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
@@ -17,10 +19,12 @@ use sawmill_ir::index::{Atom, AxisId, Index, TensorId};
 use sawmill_ir::target::Target;
 use std::collections::BTreeMap;
 
-/// Positions of a chunk.
-const CHUNK: i64 = 1024;
+/// Positions that the length of a chunk is a multiple of: whole tiles.
+const CHUNK: i64 = 256;
 /// Chunks that an axis must have at least.
 const FEWEST: i64 = 4;
+/// Blocks for each core: as many as run at once, so that each starts once.
+const BLOCKS: i64 = 2;
 /// Cores from which on a kernel of few blocks leaves most of a machine idle.
 const MANY_CORES: u32 = 16;
 
@@ -33,6 +37,8 @@ pub(crate) struct Chunked {
     pub(crate) merged: TensorId,
     /// Whether this is the way to compute it: where this size is 0 or more.
     pub(crate) nonnegative: Index,
+    /// Where the positions of each part's fold start: loops over them count from there.
+    pub(crate) starts: Vec<(AxisId, Index)>,
     /// The axes of chunks in the parts: each chunk is for another block.
     pub(crate) apart: Vec<AxisId>,
     /// The axis of chunks of a fold in the merged definition, of which there are few.
@@ -44,18 +50,30 @@ pub(crate) fn chunks(function: &Function, target: &Target) -> (Function, BTreeMa
     if target.cores < MANY_CORES {
         return (function.clone(), BTreeMap::new());
     }
-    let few = |rows: &Index, extent: &Index| {
-        let idle = Index::int(2 * i64::from(target.cores)).sub(rows);
-        idle.smaller(&extent.sub(&Index::int(FEWEST * CHUNK)))
+    let cores = i64::from(target.cores);
+    let by_cores = |rows: &Index, extent: &Index| {
+        // Half of the cores have no row at least.
+        let idle = Index::int(cores / 2).sub(rows);
+        let nonnegative = idle.smaller(&extent.sub(&Index::int(FEWEST * CHUNK)));
+        let all = Index::int(CHUNK * BLOCKS * cores);
+        let units = extent.mul(rows).add(&all).sub(&Index::int(1)).div(&all).larger(&Index::int(1));
+        Cut { length: units.scale(CHUNK), nonnegative }
     };
-    chunked(function, CHUNK, &few)
+    chunked(function, &by_cores)
 }
 
-/// The same in chunks of `length` positions, from where `when` says: of the number of rows and the axis' extent.
+/// How an axis is cut.
+pub(crate) struct Cut {
+    /// Positions of a chunk, 1 or more.
+    pub(crate) length: Index,
+    /// The axis is cut where this is 0 or more.
+    pub(crate) nonnegative: Index,
+}
+
+/// The same in chunks as `cut` says: of the number of rows that other blocks compute anyway, and of the axis' extent.
 pub(crate) fn chunked(
     function: &Function,
-    length: i64,
-    when: &dyn Fn(&Index, &Index) -> Index,
+    cut: &dyn Fn(&Index, &Index) -> Cut,
 ) -> (Function, BTreeMap<TensorId, Chunked>) {
     let mut out = function.clone();
     let facts = Facts::of(function);
@@ -63,11 +81,14 @@ pub(crate) fn chunked(
     for id in defined(&function.body) {
         let TensorKind::Def { axes, value, .. } = &function.tensors[id].kind else { continue };
         let Some(fold) = lone_fold(function, *value) else { continue };
-        let rows = axes.iter().map(|a| &function.axes[*a].extent).filter(|e| e.as_int().is_none());
-        let rows = rows.fold(Index::int(1), |rows, extent| rows.mul(extent));
-        let nonnegative = when(&rows, &function.axes[fold.axis].extent);
         let before = out.clone();
-        let mut build = Build { out: &mut out, facts: &facts, length, axes: axes.clone(), fold };
+        let extent = function.axes[fold.axis].extent.clone();
+        let length = Index::int(1);
+        let starts = Vec::new();
+        let made = found.values().flat_map(|chunked: &Chunked| chunked.parts.iter().copied()).collect();
+        let mut build = Build { out: &mut out, facts: &facts, length, starts, made, axes: axes.clone(), fold };
+        let Cut { length, nonnegative } = cut(&build.rows(), &extent);
+        build.length = length;
         match build.definitions(id, *value, nonnegative) {
             Some(chunked) => {
                 found.insert(id, chunked);
@@ -135,7 +156,12 @@ fn lone_fold(function: &Function, value: TermId) -> Option<Fold> {
 struct Build<'a> {
     out: &'a mut Function,
     facts: &'a Facts,
-    length: i64,
+    /// Positions of a chunk.
+    length: Index,
+    /// Where the positions of parts start.
+    starts: Vec<(AxisId, Index)>,
+    /// Parts of definitions before this one.
+    made: Vec<TensorId>,
     /// The axes of the definition.
     axes: Vec<AxisId>,
     fold: Fold,
@@ -154,14 +180,15 @@ impl Build<'_> {
     /// The definitions of the parts and of what they are for.
     fn definitions(&mut self, id: TensorId, value: TermId, nonnegative: Index) -> Option<Chunked> {
         let extent = self.out.axes[self.fold.axis].extent.clone();
-        let count = extent.add(&Index::int(self.length - 1)).div(&Index::int(self.length));
+        let count = extent.add(&self.length).sub(&Index::int(1)).div(&self.length);
         // No memory is taken where the parts are not made.
         let made = nonnegative.add(&Index::int(1)).larger(&Index::int(0)).smaller(&Index::int(1));
         let count = count.mul(&made);
         let name = self.out.tensors[id].name.clone();
         let mut parts = Vec::new();
         for component in 0..self.fold.components.len() {
-            parts.push(self.part(&name, component, &count)?);
+            let (part, axes) = self.part(&name, component, &count)?;
+            parts.push((self.made_before(part).unwrap_or(part), axes));
         }
         let (merged, over) = self.merged(id, value, &parts, &count)?;
         let parts: Vec<TensorId> = parts.into_iter().map(|(part, _)| part).collect();
@@ -170,7 +197,8 @@ impl Build<'_> {
             _ => None,
         };
         let apart = parts.iter().filter_map(first).collect();
-        Some(Chunked { parts, merged, nonnegative, apart, few: Some(over).filter(|_| self.fold.is_fold) })
+        let starts = std::mem::take(&mut self.starts);
+        Some(Chunked { parts, merged, nonnegative, starts, apart, few: Some(over).filter(|_| self.fold.is_fold) })
     }
 
     fn axis(&mut self, name: &str, extent: &Index) -> AxisId {
@@ -227,8 +255,11 @@ impl Build<'_> {
         let (old, own, mut changes) = self.own(|axis| depends.contains(&axis));
         let over = self.out.axes[self.fold.axis].clone();
         let chunk = self.axis("chunk", count);
-        let inside = self.axis(&over.name, &Index::int(self.length));
-        let position = Index::axis(chunk).scale(self.length).add(&Index::axis(inside));
+        let length = self.length.clone();
+        let inside = self.axis(&over.name, &length);
+        let start = Index::axis(chunk).mul(&length);
+        let position = start.add(&Index::axis(inside));
+        self.starts.push((inside, start));
         changes.positions.insert(self.fold.axis, position.clone());
         let [at, end] = [position, over.extent].map(|index| self.term(Op::Index(index), Vec::new(), DType::I64));
         let within = self.term(Op::Elem(ElemOp::Lt), vec![at, end], DType::Bool);
@@ -257,6 +288,26 @@ impl Build<'_> {
         let kind = TensorKind::Def { axes, value, rounded: false };
         let name = format!("{name} part {component}");
         Some((self.out.tensors.push(Tensor { name, elem: Elem::Type(dtype), shape, kind }), old))
+    }
+    /// A part of another definition that is the same as this one.
+    fn made_before(&self, part: TensorId) -> Option<TensorId> {
+        let of = |id: TensorId| match &self.out.tensors[id].kind {
+            TensorKind::Def { axes, value, .. } => match &self.out.terms[*value].op {
+                Op::Proj(component) => Some((axes, *value, *component)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (axes, value, component) = of(part)?;
+        let same = |other: &TensorId| {
+            let Some((others, term, of_other)) = of(*other) else { return false };
+            if self.out.tensors[*other].shape != self.out.tensors[part].shape {
+                return false;
+            }
+            let named = shared(self.out, term, value).filter(|_| of_other == component && others.len() == axes.len());
+            named.is_some_and(|named| axes.iter().zip(others).all(|(own, other)| named.axes.get(own) == Some(other)))
+        };
+        self.made.iter().copied().find(same)
     }
     /// `element` where `within` holds and it is present.
     fn only(&mut self, element: TermId, within: TermId) -> TermId {

@@ -25,6 +25,7 @@ mod split;
 mod steps;
 mod term;
 
+pub(crate) use alike::shared;
 pub(crate) use contract::stored_format;
 pub(crate) use facts::Facts;
 

@@ -83,6 +83,8 @@ pub(crate) struct Work<'a> {
     pub(crate) chains: &'a BTreeMap<AxisId, Vec<i64>>,
     /// Axes of which tiles have at most so many positions, whatever is reused.
     pub(crate) limits: &'a BTreeMap<AxisId, i64>,
+    /// Axes of known extents that are one tile, if they are not longer than such a tile may be.
+    pub(crate) whole: &'a BTreeSet<AxisId>,
 }
 
 /// Schedules `work`; with `small`, for an axis of few positions.
@@ -107,6 +109,8 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
         roles.extend(whole.into_iter().map(|a| (a, Role::Tile(work.known(a).unwrap_or(1)))));
         roles.extend(work.fill(&split, shape.free).into_iter().map(|(a, t)| (a, Role::Tile(t))));
     }
+    let at_once = work.axes.iter().filter(|axis| work.whole.contains(axis));
+    roles.extend(at_once.filter_map(|a| Some((*a, Role::Tile(work.known(*a).filter(|e| *e <= WHOLE)?)))));
     // Where no tile of rows is left for a matrix unit, positions that share a factor make one.
     let mut groups = BTreeMap::new();
     let in_tiles = |axis: &AxisId| !heavy(axis) && work.limits.get(axis) != Some(&1);

@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What a definition shares with one before it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     /// Axes of the first definition by axes of the second.
-    pub(super) axes: BTreeMap<AxisId, AxisId>,
+    pub(crate) axes: BTreeMap<AxisId, AxisId>,
     /// The fold that serves a fold of the second.
-    pub(super) folds: BTreeMap<TermId, TermId>,
+    pub(crate) folds: BTreeMap<TermId, TermId>,
 }
 
 /// What `second` shares with `first`: every fold of `second` is served by one of `first`, and there is one.
-pub(super) fn shared(function: &Function, first: TermId, second: TermId) -> Option<Shared> {
+pub(crate) fn shared(function: &Function, first: TermId, second: TermId) -> Option<Shared> {
     let of_first = outer_folds(function, first);
     let of_second = outer_folds(function, second);
     let mut shared = Shared::default();

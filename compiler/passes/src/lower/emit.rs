@@ -35,6 +35,8 @@ pub(super) struct Program<'a> {
     pub(super) matrix: &'a [DType],
     /// Divisors by which axes are split.
     pub(super) chains: BTreeMap<AxisId, Vec<i64>>,
+    /// By how much the counter of a loop over an axis is ahead of the axis.
+    pub(super) starts: BTreeMap<AxisId, Index>,
     /// The position of a step of a loop, over the dims of the module.
     pub(super) loop_positions: BTreeMap<AxisId, Index>,
     /// Where tensors are.

@@ -273,11 +273,17 @@ impl<'a> Emit<'a> {
         let (tile, tile_axes, unit) = self.cut(*axis, extent)?;
         let count = tile_axes.first().map_or(1, |a| i64::from(self.b.extent(*a)));
         let innermost = inner.is_empty();
-        let phases = self.phases(*axis, (count, unit), if innermost { conditions } else { &[] })?;
+        // What is read from a start on is read at the loop's position.
+        let ahead = match self.program.starts.get(axis).filter(|_| unit == 1) {
+            Some(start) => Some(self.symbolic(start)?).filter(|start| self.space.tile_axes(start).is_empty()),
+            None => None,
+        };
+        let ahead = ahead.unwrap_or_default();
+        let phases = self.phases(*axis, (count, unit), &ahead, if innermost { conditions } else { &[] })?;
         let head = self.b.open_loop(types.clone());
         self.scopes.push(Scope::default());
         let start = self.scalar_symbol(head.position);
-        let before = self.space.place(*axis, start.scale(unit).add(&tile), false);
+        let before = self.space.place(*axis, start.scale(unit).add(&tile).sub(&ahead), false);
         let guard = phases.guard(head.edge);
         step.over.extend(tile_axes);
         step.bounds.push((*axis, if phases.partial { guard } else { Guard::Never }));

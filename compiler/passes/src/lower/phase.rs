@@ -110,12 +110,13 @@ impl Solved {
 }
 
 impl Emit<'_> {
-    /// The phases of a loop over `axis` in tiles of `step` units of `unit` positions each. `conditions` has one entry for
-    /// each component.
+    /// The phases of a loop over `axis` in tiles of `step` units of `unit` positions each, whose counter is ahead of the axis by
+    /// `start`. `conditions` has one entry for each component.
     pub(super) fn phases(
         &mut self,
         axis: AxisId,
         (step, unit): (i64, i64),
+        start: &Index,
         conditions: &[Option<TermId>],
     ) -> Lowered<Phases> {
         let extent = self.symbolic(&self.extent(axis))?;
@@ -164,6 +165,7 @@ impl Emit<'_> {
         }
         let mut phases = Vec::new();
         for (lo, hi, edge) in spans {
+            let [lo, hi] = [lo, hi].map(|end| end.add(start));
             phases.push(Phase { lo: self.index_value(&lo)?, hi: self.index_value(&hi)?, edge });
         }
         Ok(Phases { phases, partial, by_data })

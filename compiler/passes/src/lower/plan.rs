@@ -3,6 +3,7 @@
 //! Arguments come first, in the order of the signature, then outputs, then temporaries. A cache that something is appended to
 //! is one buffer updated in place, as long as after the call. A carry is two temporaries that swap at the end of each step.
 
+mod cut;
 mod recurring;
 
 use super::alike::{Shared, shared};
@@ -20,7 +21,7 @@ use sawmill_ir::tile::{self, Buffer, BufferId, BufferKind, Launch, Step};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Chunks of a fold that are merged at once.
-const FEW_CHUNKS: i64 = 64;
+const FEW_CHUNKS: i64 = 32;
 
 /// Definitions that one kernel computes.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub(super) struct Planner<'a> {
     recurrences: BTreeMap<AxisId, Layout>,
     /// Definitions that only start a carry of such a loop, or only copy what it leaves: its kernel computes them.
     inlined: BTreeSet<TensorId>,
+    /// Axes that are one tile.
+    whole: BTreeSet<AxisId>,
 }
 
 impl<'a> Planner<'a> {
@@ -60,6 +63,7 @@ impl<'a> Planner<'a> {
             facts: Facts::of(function),
             matrix: &target.matrix,
             chains: split::chains(function, i64::from(target.lanes(32))),
+            starts: chunked.values().flat_map(|c| c.starts.iter().cloned()).collect(),
             loop_positions: BTreeMap::new(),
             stored: BTreeMap::new(),
             module,
@@ -69,7 +73,8 @@ impl<'a> Planner<'a> {
         let limits = apart.chain(few).collect();
         let outputs = function.outputs.iter().copied().collect();
         let recurrences = recurring::recurrences(function, target);
-        Self { target, program, outputs, chunked, limits, recurrences, inlined: BTreeSet::new() }
+        let (inlined, whole) = (BTreeSet::new(), BTreeSet::new());
+        Self { target, program, outputs, chunked, limits, recurrences, inlined, whole }
     }
 
     /// The whole module.
@@ -248,6 +253,7 @@ impl<'a> Planner<'a> {
             values: value,
             chains: &program.chains,
             limits: &self.limits,
+            whole: &self.whole,
         };
         schedule(&work, self.target, small)
     }
@@ -300,40 +306,6 @@ impl<'a> Planner<'a> {
         let held = self.own(carry.result, kind)?;
         self.program.stored.insert(carry.inside, Stored { buffer: held, lists: 0, at: None });
         Ok(held)
-    }
-
-    /// The steps that compute a group: in chunks where sizes say so.
-    fn compute(&mut self, group: &Group) -> Lowered<Vec<Step>> {
-        let whole = self.compute_whole(group)?;
-        let chunked: Option<Vec<&Chunked>> = group.tensors.iter().map(|id| self.chunked.get(id)).collect();
-        let Some(chunked) = chunked else { return Ok(whole) };
-        let [first, ..] = chunked.as_slice() else { return Ok(whole) };
-        let function = self.program.function;
-        let mut parts: Vec<TensorId> = chunked.iter().flat_map(|c| c.parts.iter().copied()).collect();
-        // A fold over more axes may serve one over fewer.
-        parts.sort_by_key(|part| std::cmp::Reverse(function.tensors[*part].shape.len()));
-        for (id, chunked) in group.tensors.iter().zip(&chunked) {
-            if let Some(stored) = self.program.stored.get(id).cloned() {
-                self.program.stored.insert(chunked.merged, stored);
-            }
-        }
-        let mut then = Vec::new();
-        for (ids, few) in [(parts, true), (chunked.iter().map(|c| c.merged).collect(), false)] {
-            let body: Vec<Stmt> = ids.into_iter().map(Stmt::Define).collect();
-            let mut at = 0;
-            while let Some(Stmt::Define(id)) = body.get(at) {
-                let group = self.group(&body[at..], *id);
-                at += group.tensors.len();
-                // Chunks are for few rows: one kernel, made for few positions, does.
-                let group = match group.schedule.small.filter(|_| few) {
-                    Some(axis) => Group { schedule: self.schedule(group.tensors[0], Some(axis)), ..group },
-                    None => group,
-                };
-                then.extend(self.compute_whole(&group)?);
-            }
-        }
-        let nonnegative = chunked.iter().skip(1).fold(first.nonnegative.clone(), |all, c| all.smaller(&c.nonnegative));
-        Ok(vec![Step::If { nonnegative, then, otherwise: whole }])
     }
 
     /// The steps that compute a group in one kernel, or in one of two by a size.

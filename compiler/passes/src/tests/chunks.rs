@@ -4,7 +4,7 @@ use super::evaluate::{Random, arguments, difference, dims, results};
 use super::generate;
 use super::programs::PROGRAMS;
 use super::semantics::{linked, plan};
-use crate::chunks::{chunked, chunks};
+use crate::chunks::{Cut, chunked, chunks};
 use sawmill_ir::graph::verify::verify_linked;
 use sawmill_ir::graph::{Function, Op, Repair, Stmt};
 use sawmill_ir::index::Index;
@@ -13,7 +13,7 @@ use sawmill_ir::target::Target;
 /// The function with every definition that can be in chunks of `length` positions computed so; how many there are, and how many of
 /// their components are repaired.
 fn in_chunks(function: &Function, length: i64) -> (Function, usize, usize) {
-    let (mut out, found) = chunked(function, length, &|_, _| Index::int(0));
+    let (mut out, found) = chunked(function, &|_, _| Cut { length: Index::int(length), nonnegative: Index::int(0) });
     let mut repaired = 0;
     let mut body = Vec::new();
     for stmt in std::mem::take(&mut out.body) {
