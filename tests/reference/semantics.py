@@ -1487,19 +1487,35 @@ def narrow():
                 "g": tensor("i32", [3], [flat[0], flat[16 + 7], flat[32 + 15]]),
             },
         )
+    # Two elements share a byte: rows of odd and even lengths, of one element, and of more than any block has.
+    for rows, columns in ((1, 4), (3, 5), (2, 1), (1, 601), (2, 258)):
+        shape = [rows, columns]
+        values = [(7 * at + 3) % 29 - 9 for at in range(rows * columns)]
+        for dtype, least, most in (("u4", 0, 15), ("i4", -8, 7)):
+            case(
+                f"narrow/elements of four bits are given: {dtype}[{rows}, {columns}]",
+                "pub fn f<M, N>(x: i32[M, N]) -> y: %s[M, N] { y[m, n] = x[m, n]; }" % dtype,
+                {"M": rows, "N": columns},
+                {"x": tensor("i32", shape, values)},
+                {"y": tensor(dtype, shape, [min(max(value, least), most) for value in values])},
+            )
+        halves = [value / 4 for value in values]
+        case(
+            f"narrow/elements of four bits are given: f4e2m1[{rows}, {columns}]",
+            "pub fn f<M, N>(x: f32[M, N]) -> y: f4e2m1[M, N] { y[m, n] = x[m, n] * 2.0; }",
+            {"M": rows, "N": columns},
+            {"x": tensor("f32", shape, [value / 2 for value in halves])},
+            {"y": tensor("f4e2m1", shape, [nearest("f4e2m1", value) for value in halves])},
+        )
     case(
-        "narrow/elements of four bits are no output: u4",
-        "pub fn f<N>(x: i32[N]) -> y: u4[N] { y[i] = x[i]; }",
-        {"N": 4},
-        {"x": tensor("i32", [4], [0, 3, 9, 15])},
-        {"y": tensor("u4", [4], [0, 3, 9, 15])},
-    )
-    case(
-        "narrow/elements of four bits are no output: f4e2m1",
-        "pub fn f<N>(x: f32[N]) -> y: f4e2m1[N] { y[i] = x[i]; }",
-        {"N": 4},
-        {"x": tensor("f32", [4], [0.0, 0.8, 2.6, 100.0])},
-        {"y": tensor("f4e2m1", [4], [0.0, 1.0, 3.0, 6.0])},
+        "narrow/elements of four bits are given and read, transposed, by a sum",
+        "pub fn f<M, N>(x: i32[M, N]) -> (y: u4[N, M], s: i32[M]) { y[n, m] = x[m, n] + 1; s[m] = sum[n](y[n, m]); }",
+        {"M": 3, "N": 5},
+        {"x": tensor("i32", [3, 5], range(15))},
+        {
+            "y": tensor("u4", [5, 3], [min(5 * m + n + 1, 15) for n in range(5) for m in range(3)]),
+            "s": tensor("i32", [3], [sum(min(5 * m + n + 1, 15) for n in range(5)) for m in range(3)]),
+        },
     )
 
 

@@ -73,21 +73,6 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// How far down the pipeline it is: code generators for one machine are at one stage.
-    pub(crate) fn stage(self) -> u32 {
-        match self {
-            Self::Meaning => 0,
-            Self::Normal => 1,
-            Self::Plan => 2,
-            Self::Tiles => 3,
-            Self::Cranelift | Self::Ptx => 4,
-            #[cfg(feature = "llvm")]
-            Self::Llvm(_) | Self::LlvmHost => 4,
-            #[cfg(feature = "cuda")]
-            Self::Cuda => 4,
-        }
-    }
-
     /// Runs `function`. An error that begins with `unsupported:` is a refusal with a reason.
     pub(crate) fn run(self, function: &Function, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
         match self {
@@ -335,9 +320,20 @@ impl Dense {
         codes.chunks(row).map(|row| row.chunks(2).map(pair).collect()).collect()
     }
 
-    /// Reads what machine code wrote.
+    /// Reads what machine code wrote. Rows of elements that share bytes are whole bytes.
     fn of_bytes(dtype: DType, shape: Vec<usize>, bytes: &[u8]) -> Result<Self, String> {
-        Ok(Self::of(&Value::from_bytes(dtype, shape, bytes)?))
+        let mut padded = shape.clone();
+        if let (true, Some(last)) = (dtype.bits() < 8, padded.last_mut()) {
+            *last = last.next_multiple_of(2);
+        }
+        let mut dense = Self::of(&Value::from_bytes(dtype, padded.clone(), bytes)?);
+        if let (Some(row), Some(of)) = (shape.last().copied(), padded.last().copied().filter(|of| *of > 0)) {
+            match &mut dense.data {
+                Elements::Floats(data) => *data = data.chunks(of).flat_map(|all| &all[..row]).copied().collect(),
+                Elements::Ints(data) => *data = data.chunks(of).flat_map(|all| &all[..row]).copied().collect(),
+            }
+        }
+        Ok(Self { shape, ..dense })
     }
 }
 
@@ -423,6 +419,17 @@ fn code(dtype: DType, value: f64) -> Result<u8, String> {
     codes.into_iter().find(is_it).ok_or_else(|| format!("{dtype} has no {value}"))
 }
 
+/// The bytes of a dense tensor, in a pattern that shows elements that were never written.
+fn unwritten(dtype: DType, shape: &[usize]) -> Vec<u8> {
+    let whole = strides(dtype, shape);
+    let size = match (shape, whole.as_slice()) {
+        ([], _) | (_, []) => dtype.bits().div_ceil(8) as usize,
+        ([last], _) if dtype.bits() < 8 => last.div_ceil(2),
+        ([first, ..], [stride, ..]) => shape.iter().product::<usize>().min(1) * *first * *stride as usize,
+    };
+    vec![0x5a; size]
+}
+
 /// Byte distances of a dense row-major tensor; of four-bit elements, those of the last axis are distances of pairs.
 fn strides(dtype: DType, shape: &[usize]) -> Vec<i64> {
     let mut distance = i64::from(dtype.bits().div_ceil(8));
@@ -451,8 +458,7 @@ fn run_machine(backend: &dyn Backend, module: &Module, dims: &Dims, inputs: &Ten
             Some(tensor) => {
                 tensor.for_buffer(&buffer.kind, &shape).iter().map(Dense::bytes).collect::<Result<_, _>>()?
             }
-            // A pattern that shows elements that were never written.
-            None => vec![vec![0x5a; shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8]],
+            None => vec![unwritten(buffer.dtype, &shape)],
         };
         memory.push((shape, bytes));
     }

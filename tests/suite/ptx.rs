@@ -258,7 +258,7 @@ const SPILLS: &[(Sm, &str)] = &[(Sm::Sm80, "softmax/absent elements stay absent"
 fn corpus_assembles(sm: Sm) {
     let (kernels, refused) = corpus(sm);
     assert!(kernels.len() > 100, "{} kernels, refused: {refused:?}", kernels.len());
-    assert!(refused.len() < 10, "refused: {refused:?}");
+    assert!(refused.is_empty(), "refused: {refused:?}");
     let (mut wrong, mut spills) = (Vec::new(), Vec::new());
     for part in kernels.chunks(64) {
         let entries: Vec<Entry> = part.iter().map(|(_, entry)| entry.clone()).collect();

@@ -109,23 +109,9 @@ fn run(case: &Case, engine: Engine) -> Result<(), String> {
     Ok(())
 }
 
-/// Cases that a stage refuses with a reason, from the stage on. The list is exact: what is built leaves it.
-const REFUSED: &[(Engine, &str)] = &[
-    (Engine::Cranelift, "narrow/elements of four bits are no output: u4"),
-    (Engine::Cranelift, "narrow/elements of four bits are no output: f4e2m1"),
-];
-
-fn is_refused(case: &Case, engine: Engine) -> bool {
-    REFUSED.iter().any(|(from, name)| *name == case.name && from.stage() <= engine.stage())
-}
-
-/// Runs every case; a refusal counts as right where it is listed, and nowhere else.
+/// Runs every case. A refusal, too, is a failure: the language has no form that some engine lacks.
 fn suite(engine: Engine) {
-    each(|case| match (run(case, engine), is_refused(case, engine)) {
-        (Err(what), true) if what.starts_with("unsupported:") => Ok(()),
-        (Ok(()), true) => Err("is no longer refused: take it off the list".into()),
-        (result, _) => result,
-    });
+    each(|case| run(case, engine));
 }
 
 #[test]

@@ -62,9 +62,15 @@ impl Layout {
     /// The same with up to `2^vector_bits` neighbours of the last axis in the lowest registers of one thread, as far as there are
     /// more elements than threads.
     pub fn vectors(axes: &[(AxisId, u32)], thread_bits: usize, vector_bits: usize) -> Self {
+        let more =
+            axes.iter().map(|(_, extent)| usize::from(bits_of(*extent))).sum::<usize>().saturating_sub(thread_bits);
+        Self::runs(axes, thread_bits, vector_bits.min(more))
+    }
+    /// The same with `2^run_bits` neighbours in a thread, however few elements there are: fewer only if the last axis has.
+    pub fn runs(axes: &[(AxisId, u32)], thread_bits: usize, run_bits: usize) -> Self {
         let mut bits = flattened(axes);
         let last = axes.last().map_or(0, |(_, extent)| usize::from(bits_of(*extent)));
-        let own: Vec<Bit> = bits.drain(..vector_bits.min(last).min(bits.len().saturating_sub(thread_bits))).collect();
+        let own: Vec<Bit> = bits.drain(..run_bits.min(last)).collect();
         let lanes = LANE_BITS.min(thread_bits);
         let upper = bits.len().saturating_sub(thread_bits - lanes).max(lanes.min(bits.len()));
         let warps = bits.split_off(upper);

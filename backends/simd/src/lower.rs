@@ -34,7 +34,7 @@ use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::entity::Entity;
 use sawmill_ir::target::Target;
-use sawmill_ir::tile::{Access, AxisId, Kernel, Value};
+use sawmill_ir::tile::{AxisId, Kernel, Value};
 use std::fmt;
 
 /// A kernel as vector loops.
@@ -116,10 +116,6 @@ pub fn lower(kernel: &Kernel, target: &Target) -> Result<Lowered, LowerError> {
     for memory in kernel.memory.values() {
         storage(memory.dtype)
             .ok_or_else(|| LowerError::Unsupported(format!("`{}` holds {}", memory.name, memory.dtype)))?;
-        if memory.dtype.bits() < 8 && memory.access != Access::In {
-            let what = format!("storing to `{}`: two elements of {} share a byte", memory.name, memory.dtype);
-            return Err(LowerError::Unsupported(what));
-        }
     }
     for ty in kernel.values.values() {
         computing(ty.dtype).ok_or_else(|| LowerError::Unsupported(format!("computing in {}", ty.dtype)))?;

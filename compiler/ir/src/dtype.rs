@@ -92,6 +92,15 @@ impl DType {
             other => other,
         }
     }
+    /// The narrowest type of whole bytes that has every value of this one.
+    pub const fn in_bytes(self) -> Self {
+        match self {
+            Self::U4 => Self::U8,
+            Self::I4 => Self::I8,
+            Self::F4E2M1 => Self::F16,
+            other => other,
+        }
+    }
     /// Whether arithmetic happens in this type (as opposed to storage only).
     pub fn is_compute(self) -> bool {
         self.widened() == self

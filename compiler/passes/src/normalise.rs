@@ -118,7 +118,7 @@ impl Normaliser<'_> {
                     split.value = self.round(split.value, *to);
                     // Elements that share bytes cannot be written by themselves: what is no output is kept in a wider type.
                     if to.bits() < 8 && !is_output {
-                        self.out.tensors[tensor].elem = Elem::Type(holding(*to));
+                        self.out.tensors[tensor].elem = Elem::Type(to.in_bytes());
                     }
                 }
                 let new_value = self.filled(tensor, split);
@@ -328,14 +328,5 @@ impl Normaliser<'_> {
     }
     fn bug(&self, message: String) -> CompileError {
         CompileError::Bug { message, text: format!("{:#?}", self.source) }
-    }
-}
-
-/// The narrowest type of whole bytes that has every value of a type of four bits.
-fn holding(narrow: DType) -> DType {
-    match narrow {
-        DType::U4 => DType::U8,
-        DType::I4 => DType::I8,
-        _ => DType::F16,
     }
 }

@@ -3,7 +3,7 @@
 //! In: tiles, sizes, arguments. Out: outputs. Kernels are lowered for sm_80 and run by the interpreter of PTX programs, which stops
 //! at races, accesses out of bounds and values that nothing wrote. Read-only arguments are memory that kernels may not write.
 
-use super::{Dense, Dims, Tensors, failed, given_back, module_dims, shape_of};
+use super::{Dense, Dims, Tensors, failed, given_back, module_dims, shape_of, unwritten};
 use sawmill_ir::tile::{BufferKind, Module, text};
 use sawmill_ptx::backend::Ptx;
 use sawmill_ptx::inst::Sm;
@@ -31,7 +31,7 @@ pub(super) fn run(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tens
             Some(tensor) => {
                 tensor.for_buffer(&buffer.kind, &shape).iter().map(Dense::bytes).collect::<Result<_, _>>()?
             }
-            None => vec![vec![0x5a; shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8]],
+            None => vec![unwritten(buffer.dtype, &shape)],
         };
         let mut place = |bytes: Vec<u8>| {
             let read_only = matches!(buffer.kind, BufferKind::Input { .. });
@@ -45,7 +45,7 @@ pub(super) fn run(module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tens
     let mut outputs = Tensors::new();
     for (buffer, views) in module.buffers.values().zip(views) {
         let shape = shape_of(&buffer.shape, &values)?;
-        let size = shape.iter().product::<usize>() * buffer.dtype.bits() as usize / 8;
+        let size = unwritten(buffer.dtype, &shape).len();
         let entry = |view: &View| {
             let bytes = device.memory.bytes(view.address).unwrap_or_default();
             Dense::of_bytes(buffer.dtype, shape.clone(), &bytes[..size.min(bytes.len())])

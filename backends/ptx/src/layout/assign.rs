@@ -161,6 +161,12 @@ impl<'k> Assigned<'k> {
     pub(crate) fn store_layout(&self, inst: &Inst) -> Layout {
         let axes = access_axes(self.kernel, inst);
         let value = inst.args[0];
+        if let Op::Store { mem, .. } = &inst.op
+            && self.kernel.memory[*mem].dtype.bits() < 8
+        {
+            // Two elements share a byte, which one thread writes.
+            return Layout::runs(&self.extents(&axes), self.thread_bits, 1);
+        }
         match self.anchor(value) {
             Some(layout) if self.kernel.values[value].axes == axes && self.is_coalesced(inst, layout) => layout.clone(),
             _ => self.memory_layout(inst, &axes),

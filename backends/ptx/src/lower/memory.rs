@@ -8,7 +8,7 @@
 use super::code::{bits, word};
 use super::place::Never;
 use super::scalar::immediate;
-use super::{Held, Lower, Refusal, Seen, code};
+use super::{Held, Lower, Seen, code};
 use crate::inst::{Arg, Op, Reg, Word, at};
 use crate::layout::Layout;
 use crate::layout::assign::access_axes;
@@ -287,11 +287,29 @@ impl Lower<'_> {
         let axes = access_axes(self.kernel, inst);
         let values = self.spread(inst.args[0], &layout);
         let mut access = self.access(*mem, subs, &inst.args[1..], *masked, &layout, axes);
-        if access.dtype.bits() < 8 {
-            self.refuse(Refusal::Unsupported(format!("storing elements of {}, two to a byte", access.dtype)));
-            return;
+        if access.dtype.bits() < 8 && layout.registers() > 1 {
+            self.store_pairs(&mut access, &layout, &values);
+        } else {
+            self.store_elements(&mut access, &layout, &values);
         }
-        self.store_elements(&mut access, &layout, &values);
+    }
+
+    /// Stores elements of four bits, two in a byte: a thread has both. What shares a byte with the last element of a row is 0.
+    fn store_pairs(&mut self, access: &mut Access, layout: &Layout, values: &[Reg]) {
+        for (register, pair) in (0_u32..).step_by(2).zip(values.chunks(2)) {
+            let Ok(target) = self.target(access, layout, register, true) else { continue };
+            let mut byte = self.narrow(pair[0], access.dtype);
+            if let (Ok(odd), [_, high]) = (self.target(access, layout, register + 1, true), pair) {
+                let mut high = self.narrow(*high, access.dtype);
+                if let Some(exists) = odd.allowed {
+                    high = self.c.select(DType::U32, exists, high, 0_i64);
+                }
+                let moved = self.c.two(Op::Shl, &[Word::B32], high, 4_u32);
+                byte = self.c.logic(Op::Or, DType::U32, byte, moved);
+            }
+            let words = [Word::Global, Word::U8];
+            self.c.guarded(target.allowed, |b| b.run(Op::St, &words, &[at(target.address, 0), byte.into()]));
+        }
     }
 
     /// Stores each register's element by itself.
@@ -313,7 +331,7 @@ impl Lower<'_> {
 
 fn stored(memory: DType) -> Word {
     match memory.bits() {
-        8 => Word::U8,
+        4 | 8 => Word::U8,
         16 => Word::U16,
         _ if memory.is_float() => word(memory),
         _ => bits(memory),

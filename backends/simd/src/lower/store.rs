@@ -109,7 +109,10 @@ impl Lower<'_> {
             self.remark(place, Refusal::Strided { lane: self.kernel.axes[lane].name.clone() });
         }
         let wanted = self.lanes_wanted(&inst.args[..1]);
-        let loops = self.loops(&axes, wanted);
+        let loops = match axes.as_slice() {
+            [axis] if dtype.bits() < 8 => self.row_of_pairs(*axis, wanted),
+            _ => self.loops(&axes, wanted),
+        };
         self.nest(&loops, &Point::default(), &inst.args[..1], &mut |s, point| {
             s.store_at(inst, dtype, point);
         });
@@ -121,6 +124,9 @@ impl Lower<'_> {
         let value = self.eval_lanes(inst.args[0], point, lanes);
         let value = self.stored(value, dtype);
         let access = self.access(*mem, subs, &inst.args[1..], *masked, point);
+        if dtype.bits() < 8 && access.lanes > 1 {
+            return self.store_pairs(access, value);
+        }
         if access.lanes == 1 {
             return self.store_scalar(&access, value);
         }

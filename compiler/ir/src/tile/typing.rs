@@ -284,7 +284,24 @@ fn store(
     if value.dtype != memory.dtype.widened() {
         return Err(format!("stores {} to `{}`, which holds {}", value.dtype, memory.name, memory.dtype));
     }
+    if memory.dtype.bits() < 8 && !stores_pairs(kernel, subs, &axes, masked) {
+        let (name, dtype) = (&memory.name, memory.dtype);
+        return Err(format!("stores {dtype} to `{name}` other than in a row of pairs: one axis, of an even extent"));
+    }
     Ok(Vec::new())
+}
+
+/// Whether elements that share a byte go to it together: one axis, the last dimension's alone, with an even extent. That the row
+/// starts at an even position is seen when it runs.
+fn stores_pairs(kernel: &Kernel, subs: &[Subscript], axes: &[AxisId], masked: bool) -> bool {
+    match (subs.last(), axes) {
+        (None, _) => true,
+        (Some(Subscript::Affine(terms)), [axis]) => {
+            let even = kernel.axes.get(*axis).is_some_and(|a| a.extent.is_multiple_of(2));
+            !masked && terms.as_slice() == [(*axis, 1)] && even
+        }
+        _ => false,
+    }
 }
 
 fn loop_types(kernel: &Kernel, params: &[Value], body: &Region, inits: &[&Type]) -> Result<Vec<Type>, String> {

@@ -1,7 +1,6 @@
 //! One kernel: grid, placements of free axes, stores.
 
 use super::emit::{Emit, Program};
-use super::index::storage;
 use super::plan::Group;
 use super::space::Symbol;
 use super::{Lowered, Stop};
@@ -10,7 +9,7 @@ use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::{TensorKind, TermId};
 use sawmill_ir::index::{AxisId, Index, TensorId};
 use sawmill_ir::tile::builder::Sub;
-use sawmill_ir::tile::{Access, BufferId, Kernel, MemId, Phase, Value};
+use sawmill_ir::tile::{Access, Buffer, BufferId, Kernel, MemId, Phase, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A finished kernel and what its memories are bound to.
@@ -52,15 +51,14 @@ pub(super) fn kernel(program: &Program<'_>, name: &str, group: &Group) -> Lowere
     Ok(Made { kernel: b.finish().compact(), args: memory })
 }
 
-/// The kernel that copies a tensor to another one's place.
-pub(super) fn copy(program: &Program<'_>, name: &str, from: TensorId, to: TensorId) -> Lowered<Made> {
+/// The kernel that copies a tensor to a buffer of its shape: in rows of an even extent, so that it may be one of four bits.
+pub(super) fn copy(program: &Program<'_>, name: &str, from: TensorId, to: BufferId) -> Lowered<Made> {
     /// Elements a block copies.
     const RUN: u32 = 256;
     let schedule = Schedule { free: Vec::new(), reduce: BTreeMap::new(), groups: BTreeMap::new(), small: None };
     let mut emit = Emit::new(program, name, schedule);
-    let shape = program.function.tensors[to].shape.clone();
-    let stored = program.stored.get(&to).cloned().ok_or_else(|| Stop::Bug(format!("{to} has no place")))?;
-    let mem = emit.memory_of(stored.buffer, None, Access::Out);
+    let Buffer { shape, dtype, .. } = program.module.buffers[to].clone();
+    let mem = emit.memory_of(to, None, Access::Out);
     let (mut places, mut subs) = (Vec::new(), Vec::new());
     for (dim, size) in shape.iter().enumerate() {
         let last = dim + 1 == shape.len();
@@ -77,8 +75,7 @@ pub(super) fn copy(program: &Program<'_>, name: &str, from: TensorId, to: Tensor
         places.push(at);
     }
     let value = emit.load(from, &places, true)?;
-    let storage = storage(program.function, to)?.widened();
-    let value = emit.b.cast(value, storage)?;
+    let value = emit.b.cast(value, dtype.widened())?;
     emit.b.store(mem, value, subs, None)?;
     let Emit { b, memory, .. } = emit;
     Ok(Made { kernel: b.finish().compact(), args: memory })
@@ -99,6 +96,10 @@ impl Emit<'_> {
                 let listed = before.len().saturating_sub(axes.len()).min(at.len());
                 let start = before.get(listed + *dim as usize).cloned();
                 let start = start.ok_or_else(|| Stop::Bug(format!("{tensor} appends along no dimension")))?;
+                if self.storage(tensor)?.bits() < 8 {
+                    let name = &function.tensors[*base].name;
+                    return Err(Stop::Unsupported(format!("an append to `{name}`, whose elements share bytes")));
+                }
                 (axes, *value, Some((*dim, start)), Access::InOut)
             }
             _ => return Err(Stop::Bug(format!("{tensor} is stored but is no definition"))),

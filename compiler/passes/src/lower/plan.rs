@@ -81,13 +81,29 @@ impl<'a> Planner<'a> {
     pub(super) fn module(mut self) -> Lowered<tile::Module> {
         let function = self.program.function;
         self.arguments()?;
+        let mut packed = Vec::new();
         for output in &function.outputs {
-            if !matches!(function.tensors[*output].kind, TensorKind::Append { .. }) {
+            let tensor = &function.tensors[*output];
+            if matches!(tensor.kind, TensorKind::Append { .. }) {
+                continue;
+            }
+            let dtype = storage(function, *output)?;
+            if dtype.in_bytes() == dtype {
                 self.own(*output, BufferKind::Output)?;
+            } else {
+                let buffer = self.buffer(&tensor.name, dtype, tensor.shape.clone(), BufferKind::Output)?;
+                packed.push((*output, buffer));
             }
         }
+        // Elements that share bytes cannot be written by themselves: they are computed in a wider type, then packed in rows.
+        for (output, _) in &packed {
+            self.own(*output, BufferKind::Temp)?;
+        }
         self.carried(&function.body)?;
-        let plan = self.block(&function.body)?;
+        let mut plan = self.block(&function.body)?;
+        for (output, buffer) in packed {
+            plan.push(self.copy(output, buffer)?);
+        }
         self.program.module.plan = plan;
         Ok(self.program.module)
     }
@@ -149,7 +165,8 @@ impl<'a> Planner<'a> {
             return Ok(stored.buffer);
         }
         let tensor = &self.program.function.tensors[id];
-        let buffer = self.buffer(&tensor.name, storage(self.program.function, id)?, tensor.shape.clone(), kind)?;
+        let dtype = storage(self.program.function, id)?.in_bytes();
+        let buffer = self.buffer(&tensor.name, dtype, tensor.shape.clone(), kind)?;
         self.program.stored.insert(id, Stored { buffer, lists: 0, at: None });
         Ok(buffer)
     }
@@ -355,8 +372,8 @@ impl<'a> Planner<'a> {
         Ok(self.launched(made))
     }
 
-    /// The step that copies a tensor to another one's buffer.
-    fn copy(&mut self, from: TensorId, to: TensorId) -> Lowered<Step> {
+    /// The step that copies a tensor to a buffer of its shape.
+    fn copy(&mut self, from: TensorId, to: BufferId) -> Lowered<Step> {
         let name = format!("copy {}", self.program.function.tensors[from].name);
         let name = unused(&name, |n| self.program.module.kernel_named(n).is_some());
         let made = copy(&self.program, &name, from, to)?;
@@ -381,15 +398,15 @@ impl<'a> Planner<'a> {
         for carry in &inner.carries {
             let held = self.carry(carry)?;
             if self.program.stored.get(&carry.init).is_none_or(|s| s.buffer != held) {
-                steps.push(self.copy(carry.init, carry.result)?);
+                steps.push(self.copy(carry.init, held)?);
             }
             let next = &function.tensors[carry.next];
             if next.kind == TensorKind::Final {
                 // What a loop in this one leaves has a buffer of its own.
-                copies.push((carry.next, carry.result));
+                copies.push((carry.next, held));
                 continue;
             }
-            let storage = storage(function, carry.next)?;
+            let storage = storage(function, carry.next)?.in_bytes();
             let other = self.buffer(&next.name, storage, next.shape.clone(), BufferKind::Temp)?;
             if !matches!(next.kind, TensorKind::Def { .. }) || self.program.stored.contains_key(&carry.next) {
                 return Err(Stop::Unsupported(format!(

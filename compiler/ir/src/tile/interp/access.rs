@@ -179,6 +179,10 @@ pub(super) fn store(
     }
     axes.sort_unstable();
     axes.dedup();
+    let start = args[1..].get(subs.len().wrapping_sub(1)).filter(|_| memory.dtype.bits() < 8);
+    if let Some(odd) = start.map(|start| start.as_int()).transpose()?.filter(|start| start % 2 != 0) {
+        return Err(format!("a row of pairs starts at the odd position {odd} of {mem}"));
+    }
     let touched = touched(kernel, &memory.shape, subs, &args[1..], &axes)?;
     let mask = mask(args.get(1 + subs.len()).copied(), &axes, kernel)?;
     let value = args[0].over(&axes, kernel);
