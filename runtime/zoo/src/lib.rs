@@ -6,9 +6,12 @@
 
 pub mod attention;
 pub mod formats;
+pub mod linear;
 pub mod llama;
 pub mod mlp;
 pub mod norm;
+pub mod recurrent;
 pub mod rope;
+pub mod state_space;
 
 pub mod rows;

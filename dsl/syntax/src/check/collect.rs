@@ -92,6 +92,8 @@ impl Elab<'_> {
                 TensorKind::Def { axes, .. } => axes.contains(&axis),
                 _ => false,
             },
+            // Left of an error that was reported.
+            (Role::Let, Binding::Poison) => true,
             _ => false,
         };
         self.scope.since(mark).filter(outlives).cloned().collect()
