@@ -4,8 +4,10 @@
 //! An engine is a stage of the pipeline made runnable: the graph interpreter on the function as linked (the meaning of the
 //! language), on its normal form and on its plan; the tile interpreter on what the plan lowers to; machine code.
 
+mod bytes;
 pub(crate) mod ptx;
 
+use bytes::{code, strides, unwritten};
 use sawmill_cranelift::Cranelift;
 use sawmill_ir::backend::{Backend, Call, CompileError, RunError, Slot, Workers};
 use sawmill_ir::dtype::{DType, Kind};
@@ -79,25 +81,45 @@ impl Engine {
             Self::Meaning => run_graph(function, dims, inputs),
             Self::Normal => run_graph(&normal(function)?, dims, inputs),
             Self::Plan => run_graph(&plan(function)?, dims, inputs),
-            Self::Tiles => run_tiles(&tiles(function)?, dims, inputs),
+            Self::Ptx => self.run_tiles(&tiles_for(function, ptx::backend().target())?, dims, inputs),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => self.run_tiles(&tiles_for(function, gpu().target())?, dims, inputs),
+            _ => self.run_tiles(&tiles(function)?, dims, inputs),
+        }
+    }
+
+    /// Runs tiles, on an engine that takes them.
+    pub(crate) fn run_tiles(self, module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {
+        match self {
+            Self::Meaning | Self::Normal | Self::Plan => Err(format!("{self:?} takes no tiles")),
+            Self::Tiles => run_tiles(module, dims, inputs),
             Self::Cranelift => {
                 let backend = Cranelift::host(WORKERS).map_err(|error| failed("Cranelift", error))?;
-                run_machine(&backend, &tiles(function)?, dims, inputs)
+                run_machine(&backend, module, dims, inputs)
             }
             #[cfg(feature = "llvm")]
             Self::Llvm(level) => {
                 let backend = Llvm::at(level, WORKERS).map_err(|error| failed("LLVM", error))?;
-                run_machine(&backend, &tiles(function)?, dims, inputs)
+                run_machine(&backend, module, dims, inputs)
             }
             #[cfg(feature = "llvm")]
             Self::LlvmHost => {
                 let backend = Llvm::host(WORKERS).map_err(|error| failed("LLVM", error))?;
-                run_machine(&backend, &tiles(function)?, dims, inputs)
+                run_machine(&backend, module, dims, inputs)
             }
-            Self::Ptx => ptx::run(&tiles_for(function, ptx::backend().target())?, dims, inputs),
+            Self::Ptx => ptx::run(module, dims, inputs),
             #[cfg(feature = "cuda")]
-            Self::Cuda => run_machine(gpu(), &tiles_for(function, gpu().target())?, dims, inputs),
+            Self::Cuda => run_machine(gpu(), module, dims, inputs),
         }
+    }
+
+    /// The engines of this machine that take tiles.
+    pub(crate) fn of_tiles() -> Vec<Self> {
+        #[cfg_attr(not(feature = "llvm"), expect(unused_mut, reason = "more engines by a feature"))]
+        let mut engines = vec![Self::Tiles, Self::Cranelift, Self::Ptx];
+        #[cfg(feature = "llvm")]
+        engines.extend(levels().into_iter().map(Self::Llvm));
+        engines
     }
 }
 
@@ -407,40 +429,6 @@ impl Workers for Threads {
         });
         Ok(())
     }
-}
-
-/// The bits of a value that the type has exactly.
-fn code(dtype: DType, value: f64) -> Result<u8, String> {
-    let codes = 0..=if dtype == DType::F4E2M1 { 15 } else { 255_u8 };
-    let is_it = |code: &u8| {
-        let one = Value::from_bytes(dtype, vec![1], &[*code]).expect("one element").to_floats()[0];
-        one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan()
-    };
-    codes.into_iter().find(is_it).ok_or_else(|| format!("{dtype} has no {value}"))
-}
-
-/// The bytes of a dense tensor, in a pattern that shows elements that were never written.
-fn unwritten(dtype: DType, shape: &[usize]) -> Vec<u8> {
-    let whole = strides(dtype, shape);
-    let size = match (shape, whole.as_slice()) {
-        ([], _) | (_, []) => dtype.bits().div_ceil(8) as usize,
-        ([last], _) if dtype.bits() < 8 => last.div_ceil(2),
-        ([first, ..], [stride, ..]) => shape.iter().product::<usize>().min(1) * *first * *stride as usize,
-    };
-    vec![0x5a; size]
-}
-
-/// Byte distances of a dense row-major tensor; of four-bit elements, those of the last axis are distances of pairs.
-fn strides(dtype: DType, shape: &[usize]) -> Vec<i64> {
-    let mut distance = i64::from(dtype.bits().div_ceil(8));
-    let mut strides = Vec::new();
-    for (at, size) in shape.iter().rev().enumerate() {
-        strides.push(distance);
-        let size = if at == 0 && dtype.bits() < 8 { size.div_ceil(2) } else { *size };
-        distance *= size.max(1) as i64;
-    }
-    strides.reverse();
-    strides
 }
 
 fn run_machine(backend: &dyn Backend, module: &Module, dims: &Dims, inputs: &Tensors) -> Result<Tensors, String> {

@@ -10,6 +10,7 @@ mod kernels;
 mod layering;
 mod narrow;
 mod outside;
+mod pairs;
 mod ptx;
 mod residence;
 mod runtime;

@@ -3,7 +3,8 @@
 //! In: tiles, sizes, arguments. Out: outputs. Kernels are lowered for sm_80 and run by the interpreter of PTX programs, which stops
 //! at races, accesses out of bounds and values that nothing wrote. Read-only arguments are memory that kernels may not write.
 
-use super::{Dense, Dims, Tensors, failed, given_back, module_dims, shape_of, unwritten};
+use super::bytes::unwritten;
+use super::{Dense, Dims, Tensors, failed, given_back, module_dims, shape_of};
 use sawmill_ir::tile::{BufferKind, Module, text};
 use sawmill_ptx::backend::Ptx;
 use sawmill_ptx::inst::Sm;
