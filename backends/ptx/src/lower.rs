@@ -17,6 +17,7 @@ mod dots;
 mod elem;
 mod finite;
 mod known;
+mod late;
 mod math;
 mod matrix;
 mod memory;
@@ -147,7 +148,7 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         return Err(Refusal::Unsupported(format!("CTAs of {threads} threads")));
     }
     let thread_bits = threads.trailing_zeros() as usize;
-    let kernel = repeated::repeated(kernel);
+    let kernel = late::late(&repeated::repeated(kernel));
     let kernel = dots::dots(&kernel, u64::from(threads * LARGE_REGISTERS));
     let kernel = defer::defer(&kernel, u64::from(threads * CARRIED_REGISTERS));
     // Sums of matrix products may fill all the registers that a tile may have.

@@ -4,7 +4,7 @@
 //! be, where the interpreter sees an access that is misaligned, or where no vector was used although all could be.
 
 use crate::programs::rowwise;
-use crate::renumbered;
+use crate::{agree, renumbered};
 use sawmill_ir::dtype::DType;
 use sawmill_ir::tile::text;
 use sawmill_ptx::backend::Ptx;
@@ -110,6 +110,46 @@ fn worst_of(body: &str, exact: impl Fn(f64) -> f64, numbers: &[f32]) -> f64 {
         }
     }
     worst
+}
+
+/// What is needed only behind a reduction is not loaded before what is reduced.
+#[test]
+fn weights_of_rows_wait_for_the_sum() {
+    let program = "tile t {
+  dims M
+  buffer x: f32[M, 1024] input
+  buffer w: f32[1024] input
+  buffer y: f32[M, 1024] output
+  kernel k {
+    dims M
+    memory x: f32[M, 1024] in
+    memory w: f32[1024] in
+    memory y: f32[M, 1024] out
+    axes j = 1024
+    grid m = M
+    %0: i64 = grid m
+    %1: i64 = const 0
+    %2: f32<j> = load w[%1 + j] pad 0.0
+    %3: f32<j> = load x[%0, %1 + j] pad 0.0
+    %4: f32<j> = mul %3, %3
+    %5: f32 = reduce sum %4 over j
+    %6: f32<j> = mul %2, %5, %3
+    store y[%0, %1 + j] = %6
+  }
+  plan {
+    launch k(x, w, y) dims (M)
+  }
+}
+";
+    agree(program, &[3], 1e-5);
+    let module = text::parse(program).unwrap_or_else(|e| panic!("{e}\n{program}"));
+    let kernels = Ptx::new(Sm::Sm90).kernels(&module).unwrap_or_else(|e| panic!("{e}"));
+    let insts: Vec<_> = kernels[0].module.entries[0].blocks.values().flat_map(|block| &block.insts).collect();
+    let barrier = insts.iter().position(|inst| inst.op == Op::Bar).expect("the sum goes over warps");
+    let vectors = |of: &[&sawmill_ptx::inst::Inst]| {
+        of.iter().filter(|inst| inst.op == Op::Ld && inst.words.contains(&Word::V4)).count()
+    };
+    assert_eq!((vectors(&insts[..barrier]), vectors(&insts[barrier..])), (2, 2));
 }
 
 #[test]
