@@ -1,19 +1,19 @@
-//! Loads of tiles that are needed only behind a reduction wait for it.
+//! What is needed late is computed late.
 //!
-//! In: a kernel. Out: a kernel of the same meaning. What a reduction reads is on its way first then, and registers hold nothing of
-//! the rest while threads exchange: a norm's weights come after the sum over its row. Vectors are unpacked where their ways join
-//! ([`super::vector`]), so a load in front of the row's would hold that one up. In kernels with products the assembler orders loads.
+//! In: a kernel. Out: a kernel of the same meaning. Without products, loads of tiles that are needed only behind a reduction wait for
+//! it: what the reduction reads is on its way first then, and registers hold nothing of the rest while threads exchange, so a norm's
+//! weights come after the sum over its row. Vectors are unpacked where their ways join ([`super::vector`]), so a load in front of the
+//! row's would hold that one up. With products, whose loads the assembler orders as far as a barrier, reductions wait for their first
+//! use: factors are on their way while threads exchange.
 
 use sawmill_ir::tile::{Access, Inst, Kernel, Op, Region, Value};
 
-/// The kernel with such loads right before their first use.
+/// The kernel with such loads or reductions right before their first use.
 pub(super) fn late(kernel: &Kernel) -> Kernel {
     let mut kernel = kernel.clone();
-    if has_products(&kernel.body) {
-        return kernel;
-    }
     let mut body = std::mem::take(&mut kernel.body);
-    region(&kernel, &mut body);
+    let products = has_products(&body);
+    region(&kernel, &mut body, products);
     kernel.body = body;
     kernel
 }
@@ -31,27 +31,36 @@ fn has_products(region: &Region) -> bool {
     region.insts.iter().any(|inst| product(inst) || regions(inst).into_iter().any(has_products))
 }
 
-fn region(kernel: &Kernel, of: &mut Region) {
+fn region(kernel: &Kernel, of: &mut Region, products: bool) {
     for inst in &mut of.insts {
         match &mut inst.op {
-            Op::For { body, .. } => region(kernel, body),
+            Op::For { body, .. } => region(kernel, body, products),
             Op::If { then, otherwise } => {
-                region(kernel, then);
-                region(kernel, otherwise);
+                region(kernel, then, products);
+                region(kernel, otherwise, products);
             }
             _ => {}
         }
     }
     for at in (0..of.insts.len()).rev() {
-        let Op::Load { mem, .. } = &of.insts[at].op else { continue };
-        let value = of.insts[at].results[0];
-        if kernel.memory[*mem].access != Access::In || kernel.values[value].axes.is_empty() {
+        let [value] = of.insts[at].results.as_slice() else { continue };
+        let waits = match &of.insts[at].op {
+            Op::Load { mem, .. } => !products && kernel.memory[*mem].access == Access::In,
+            Op::Reduce { .. } => products,
+            _ => false,
+        };
+        if !waits || !products && kernel.values[*value].axes.is_empty() {
             continue;
         }
-        let Some(first) = (at + 1..of.insts.len()).find(|later| uses(&of.insts[*later], value)) else { continue };
-        if of.insts[at..first].iter().any(|inst| matches!(inst.op, Op::Reduce { .. })) {
-            let load = of.insts.remove(at);
-            of.insts.insert(first - 1, load);
+        let Some(first) = (at + 1..of.insts.len()).find(|later| uses(&of.insts[*later], *value)) else { continue };
+        let over = |inst: &Inst| match inst.op {
+            Op::Mma { .. } => products,
+            Op::Reduce { .. } => !products,
+            _ => false,
+        };
+        if of.insts[at + 1..first].iter().any(over) {
+            let inst = of.insts.remove(at);
+            of.insts.insert(first - 1, inst);
         }
     }
 }
