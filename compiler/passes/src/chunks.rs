@@ -187,8 +187,14 @@ impl Build<'_> {
         let name = self.out.tensors[id].name.clone();
         let mut parts = Vec::new();
         for component in 0..self.fold.components.len() {
+            let before = (!self.made.is_empty()).then(|| (self.out.clone(), self.starts.len()));
             let (part, axes) = self.part(&name, component, &count)?;
-            parts.push((self.made_before(part).unwrap_or(part), axes));
+            let made = self.made_before(part);
+            if let (Some((before, starts)), Some(_)) = (before, made) {
+                *self.out = before;
+                self.starts.truncate(starts);
+            }
+            parts.push((made.unwrap_or(part), axes));
         }
         let (merged, over) = self.merged(id, value, &parts, &count)?;
         let parts: Vec<TensorId> = parts.into_iter().map(|(part, _)| part).collect();

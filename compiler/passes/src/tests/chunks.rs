@@ -7,7 +7,7 @@ use super::semantics::{linked, plan};
 use crate::chunks::{Cut, chunked, chunks};
 use sawmill_ir::graph::verify::verify_linked;
 use sawmill_ir::graph::{Function, Op, Repair, Stmt};
-use sawmill_ir::index::Index;
+use sawmill_ir::index::{Index, TensorId};
 use sawmill_ir::target::Target;
 
 /// The function with every definition that can be in chunks of `length` positions computed so; how many there are, and how many of
@@ -19,7 +19,10 @@ fn in_chunks(function: &Function, length: i64) -> (Function, usize, usize) {
     for stmt in std::mem::take(&mut out.body) {
         match &stmt {
             Stmt::Define(id) if found.contains_key(id) => {
-                body.extend(found[id].parts.iter().map(|part| Stmt::Define(*part)));
+                // Definitions may share chunks.
+                let new = |part: &&TensorId| !body.contains(&Stmt::Define(**part));
+                let parts: Vec<Stmt> = found[id].parts.iter().filter(new).map(|part| Stmt::Define(*part)).collect();
+                body.extend(parts);
                 body.extend([Stmt::Define(found[id].merged), stmt]);
             }
             _ => body.push(stmt),
