@@ -12,6 +12,11 @@ use sawmill_ir::tile::{self, text};
 /// Entries that need more registers than this take what they need, although fewer CTAs then run at once. The assembler would rather
 /// keep a few of them in memory; below, it finds room for more CTAs without that.
 const MANY_REGISTERS: u32 = 112;
+/// Registers of a multiprocessor.
+const REGISTERS: u32 = 1 << 16;
+/// What a thread gets of them where shared memory has room for so few CTAs that all may have as many. Left alone, the assembler
+/// keeps registers in memory to have room for one more CTA; with the full 255 it moves so much ahead that it runs out of them.
+const MOST_REGISTERS: u32 = 240;
 
 /// Generates PTX.
 #[derive(Clone, Debug)]
@@ -57,9 +62,12 @@ impl Ptx {
                 Refusal::Unsupported(what) => CompileError::Unsupported(what),
                 Refusal::Bug(message) => bug(message),
             })?;
-        // The tiles of matrix products are chosen to fill the registers, and the assembler gives them these.
-        let mut insts = entry.blocks.values().flat_map(|block| &block.insts);
-        entry.one_cta = !insts.any(|inst| inst.op == Op::Mma) && entry.pressure() > MANY_REGISTERS;
+        // The tiles of matrix products are chosen to fill the registers.
+        let has_matrices = entry.blocks.values().flat_map(|block| &block.insts).any(|inst| inst.op == Op::Mma);
+        entry.one_cta = !has_matrices && entry.pressure() > MANY_REGISTERS;
+        let residents = self.target.shared_bytes / dynamic_bytes.max(1);
+        let scarce = has_matrices && residents <= REGISTERS / (limits.threads * MOST_REGISTERS);
+        entry.most_registers = scarce.then_some(MOST_REGISTERS);
         let mut ptx = Module::new(self.sm);
         ptx.entries.push(entry);
         verify(&ptx).map_err(|error| bug(error.to_string()))?;

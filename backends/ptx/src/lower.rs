@@ -12,6 +12,7 @@ mod code;
 mod contract;
 mod control;
 mod convert;
+mod copies;
 mod defer;
 mod dots;
 mod elem;
@@ -26,6 +27,7 @@ mod reduce;
 mod repeated;
 mod ring;
 mod scalar;
+mod seek;
 mod shared;
 mod split;
 mod threads;
@@ -120,6 +122,8 @@ struct Lower<'k> {
     homes_inside: Vec<Value>,
     /// Expressions already computed, by region.
     seen: Vec<FxHashMap<Seen, Reg>>,
+    /// Whether copies from outside of loops are under way.
+    under_way: bool,
     refusal: Option<Refusal>,
 }
 
@@ -185,6 +189,7 @@ pub fn lower(kernel: &Kernel, name: &str, limits: Limits) -> Result<Lowered, Ref
         homes: FxHashMap::default(),
         homes_inside: Vec::new(),
         seen: vec![FxHashMap::default()],
+        under_way: false,
         refusal: None,
     };
     lower.position();

@@ -8,6 +8,7 @@
 //! reductions and folds over long axes are loops in phases, in whose full phases masks and bounds checks vanish (`phase`).
 //! Masks are selects on what is combined. Every index map is lowered: affine ones to slices, others to gathers.
 
+mod admitted;
 mod alike;
 mod choose;
 mod contract;

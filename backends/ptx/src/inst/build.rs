@@ -29,6 +29,7 @@ impl Builder {
             shared: Arena::new(),
             threads,
             one_cta: false,
+            most_registers: None,
             registers: [0; 6],
             blocks,
             layout: vec![current],

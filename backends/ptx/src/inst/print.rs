@@ -40,6 +40,9 @@ fn write_entry(f: &mut Formatter<'_>, entry: &Entry) -> fmt::Result {
     if entry.one_cta {
         writeln!(f, ".minnctapersm 1")?;
     }
+    if let Some(count) = entry.most_registers {
+        writeln!(f, ".maxnreg {count}")?;
+    }
     writeln!(f, "{{")?;
     for class in Class::ALL {
         let count = entry.registers[class as usize];

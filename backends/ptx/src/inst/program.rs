@@ -146,6 +146,8 @@ pub struct Entry {
     /// Whether a multiprocessor may have room for one CTA only: the assembler otherwise keeps registers in memory to have room for
     /// more.
     pub one_cta: bool,
+    /// Registers that a thread may have, if not as many as the assembler finds best.
+    pub most_registers: Option<u32>,
     /// How many registers there are of each class, in the order of [`Class::ALL`].
     pub registers: [u32; 6],
     /// The blocks.

@@ -13,8 +13,8 @@ pub(crate) mod order;
 mod ranges;
 mod stream;
 
-use super::Layout;
 use super::matrix::{Product, Products, ROW, products};
+use super::{Bit, LANE_BITS, Layout};
 use order::Order;
 use ranges::Range;
 use sawmill_ir::dtype::DType;
@@ -23,6 +23,9 @@ use sawmill_ir::entity::Entity as _;
 use sawmill_ir::graph::Const;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript, Value};
 use std::collections::BTreeMap;
+
+/// Registers, as a power of two, up to which every warp combines a tile by itself.
+const EACH_WARP_BITS: usize = 2;
 
 /// What was decided.
 #[derive(Debug)]
@@ -90,6 +93,10 @@ impl<'k> Assigned<'k> {
     /// Whether the value has a home in shared memory; and the axis whose neighbours lie next to each other there.
     pub(crate) fn home(&self, value: Value) -> Option<Option<AxisId>> {
         self.homes.get(&value).copied()
+    }
+    /// Whether a value is read from shared memory alone.
+    pub(crate) fn is_only_at_home(&self, value: Value) -> bool {
+        self.homes.contains_key(&value) && self.anchor(value).is_none() && self.wanted[value.index()].is_empty()
     }
     /// Whether a value is the rounded result of arithmetic, so that it is off by half a unit in its last place as it is.
     pub(crate) fn is_rounded(&self, value: Value) -> bool {
@@ -176,8 +183,18 @@ impl<'k> Assigned<'k> {
     pub(crate) fn reduce_layout(&self, operand: Value) -> Layout {
         match self.anchor(operand) {
             Some(layout) => layout.clone(),
-            None => self.own_layout(operand),
+            None => self.each_warp(self.own_layout(operand)),
         }
+    }
+    /// A layout in which every warp has all of a small tile, so that warps need not meet to combine it.
+    fn each_warp(&self, layout: Layout) -> Layout {
+        let (lanes, warps) = layout.thread_bits().split_at(LANE_BITS.min(self.thread_bits));
+        let regs: Vec<Bit> = layout.register_bits().iter().copied().chain(warps.iter().flatten().copied()).collect();
+        if regs.len() > EACH_WARP_BITS {
+            return layout;
+        }
+        let threads = lanes.iter().copied().chain(warps.iter().map(|_| None)).collect();
+        Layout::new(regs, threads).unwrap_or(layout)
     }
     /// The layout of a floating value that no use asks for: the order of the memory it comes from.
     fn own_layout(&self, value: Value) -> Layout {

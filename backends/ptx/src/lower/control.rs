@@ -4,6 +4,7 @@
 //! its edge flag known, on one set of registers for the carries.
 
 use super::ring::Ring;
+use super::seek::Guarded;
 use super::{Fence, Held, Lower, code};
 use crate::inst::{Guard, Op, Reg, Word};
 use crate::layout::Layout;
@@ -37,7 +38,7 @@ impl Lower<'_> {
         }
     }
     /// A part of the program that is reached in one way and left at its end.
-    fn scope(&mut self, build: impl FnOnce(&mut Self)) {
+    pub(super) fn scope(&mut self, build: impl FnOnce(&mut Self)) {
         self.seen.push(FxHashMap::default());
         let outer = std::mem::take(&mut self.homes_inside);
         build(self);
@@ -60,15 +61,25 @@ impl Lower<'_> {
             self.assign(self.dtype(*param), &slots, &values);
             carries.push((*param, layout, slots));
         }
-        let ring = self.open_ring(step, phases, params, body);
+        let guarded = if phases.len() == 1 { Guarded::of(self.kernel, params, body) } else { None };
+        let work = guarded.as_ref().map_or(body, |guarded| guarded.work);
+        let ring = self.open_ring(step, phases, params, (body, work));
+        if ring.is_none() {
+            self.copies_done();
+        }
         let mut rest = phases;
+        if let (Some(guarded), Some(ring)) = (&guarded, &ring) {
+            self.seeking(&phases[0], params, &carries, guarded, ring);
+            self.stop_ring(ring, true);
+            rest = &[];
+        }
         while !rest.is_empty() {
             // Phases that go on where the last one ends share what is under way.
             let joined = 1 + rest.windows(2).take_while(|pair| pair[0].hi == pair[1].lo).count();
             let (together, later) = rest.split_at(joined);
             let ends: Vec<Value> = together.iter().map(|phase| phase.hi).collect();
             if let Some(ring) = &ring {
-                self.start_ring(ring, together[0].lo, &ends);
+                self.start_ring(ring, together[0].lo, &ends, &mut |_| {});
             }
             for phase in together {
                 self.phase(phase, step, params, &carries, body, ring.as_ref());
@@ -109,7 +120,7 @@ impl Lower<'_> {
                 s.define(*param, |_, _| slots.clone());
             }
             if let Some(ring) = ring {
-                s.turn_ring(ring);
+                s.turn_ring(ring, &mut |_| {});
             }
             s.region(body);
             let next: Vec<Vec<Reg>> =
@@ -126,7 +137,7 @@ impl Lower<'_> {
     }
 
     /// Assigns the next carries; one that another carry's old value goes to is copied first.
-    fn hand_on(&mut self, carries: &[(Value, Layout, Vec<Reg>)], next: Vec<Vec<Reg>>) {
+    pub(super) fn hand_on(&mut self, carries: &[(Value, Layout, Vec<Reg>)], next: Vec<Vec<Reg>>) {
         let slots: Vec<Reg> = carries.iter().flat_map(|(_, _, slots)| slots.iter().copied()).collect();
         let mut moves = Vec::new();
         for ((param, _, slots_of), values) in carries.iter().zip(next) {
@@ -161,6 +172,7 @@ impl Lower<'_> {
             }
             return;
         }
+        self.copies_done();
         let condition = self.scalar(inst.args[0]);
         let results: Vec<(Value, Layout, Vec<Reg>)> = inst
             .results

@@ -212,7 +212,7 @@ impl Lower<'_> {
     pub(super) fn load(&mut self, inst: &Inst) {
         let tile::Op::Load { mem, subs, pad, masked } = &inst.op else { return };
         let result = inst.results[0];
-        if self.is_staged(result) {
+        if self.is_staged(result) || self.copied_once(inst) {
             return;
         }
         self.define(result, |s, wanted| {

@@ -130,7 +130,14 @@ impl Lower<'_> {
     /// Combines over lanes that differ in a bit of a vanishing axis.
     pub(super) fn across_lanes(&mut self, op: ReduceOp, layout: &Layout, gone: &[AxisId], parts: Parts) -> Parts {
         let mut parts = parts;
-        for (bit, of) in layout.thread_bits().iter().take(LANE_BITS).enumerate() {
+        let lanes = layout.thread_bits().iter().take(LANE_BITS);
+        let whole_warp = lanes.clone().all(|of| of.is_none_or(|b| gone.contains(&b.axis)));
+        if let (true, [(DType::Bool, truth)]) = (whole_warp && lanes.clone().any(Option::is_some), parts.as_slice()) {
+            let how = if op == ReduceOp::All { Word::All } else { Word::Any };
+            let joined = self.c.b.op(Op::Vote, &[Word::Sync, how, Word::Pred], &[(*truth).into(), u32::MAX.into()]);
+            return vec![(DType::Bool, joined)];
+        }
+        for (bit, of) in lanes.enumerate() {
             if !of.is_some_and(|b| gone.contains(&b.axis)) {
                 continue;
             }

@@ -7,10 +7,13 @@ use super::code::{power_of_two, word};
 use super::math::float;
 use super::{Lower, Refusal};
 use crate::inst::{Arg, Class, Guard, Op, Reg, Special, Word};
+use rustc_hash::FxHashMap;
 use sawmill_ir::dtype::{DType, Kind};
+use sawmill_ir::elem::ElemOp;
 use sawmill_ir::graph::Const;
 use sawmill_ir::index::{Atom, Index};
-use sawmill_ir::tile::Value;
+use sawmill_ir::tile::{self, Kernel, Value};
+use std::collections::BTreeSet;
 
 /// A constant of a computing type as an immediate; truth values as 0 and 1.
 pub(super) fn immediate(value: Const, dtype: DType) -> Arg {
@@ -20,6 +23,30 @@ pub(super) fn immediate(value: Const, dtype: DType) -> Arg {
         Const::Int(value) => value.into(),
         Const::Bool(value) => u32::from(value).into(),
     }
+}
+
+/// The axes of the grid along which loops grow longer: blocks of these start from the far end, so that no long one is left for
+/// last.
+fn growing(kernel: &Kernel) -> BTreeSet<u32> {
+    let mut growing: FxHashMap<Value, BTreeSet<u32>> = FxHashMap::default();
+    let mut found = BTreeSet::new();
+    for inst in &kernel.body.insts {
+        let of = |value: &Value| growing.get(value).cloned().unwrap_or_default();
+        let axes = match &inst.op {
+            tile::Op::Grid(axis) => BTreeSet::from([*axis]),
+            tile::Op::Elem(ElemOp::Add | ElemOp::Mul | ElemOp::Min | ElemOp::Max) => {
+                inst.args.iter().flat_map(of).collect()
+            }
+            tile::Op::Elem(ElemOp::Sub | ElemOp::Div) => of(&inst.args[0]),
+            tile::Op::For { phases, .. } => {
+                found.extend(phases.iter().flat_map(|phase| of(&phase.hi)));
+                continue;
+            }
+            _ => continue,
+        };
+        growing.extend(inst.results.iter().map(|result| (*result, axes.clone())));
+    }
+    found
 }
 
 impl Lower<'_> {
@@ -44,6 +71,7 @@ impl Lower<'_> {
         let mut rest = self.c.add(DType::I64, x, first);
         let counts: Vec<Reg> = self.kernel.grid.iter().map(|(_, blocks)| self.index(blocks)).collect();
         let mut grid = vec![rest; counts.len()];
+        let backwards = growing(self.kernel);
         for (at, count) in counts.iter().enumerate().rev() {
             if at == 0 {
                 grid[0] = rest;
@@ -52,6 +80,12 @@ impl Lower<'_> {
                 let product = self.c.mul(DType::I64, quotient, *count);
                 grid[at] = self.c.sub(DType::I64, rest, product);
                 rest = quotient;
+            }
+        }
+        for (at, count) in counts.iter().enumerate() {
+            if backwards.contains(&u32::try_from(at).unwrap_or(u32::MAX)) {
+                let last = self.c.sub(DType::I64, *count, 1_i64);
+                grid[at] = self.c.sub(DType::I64, last, grid[at]);
             }
         }
         self.grid = grid;

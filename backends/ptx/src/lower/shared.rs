@@ -49,7 +49,7 @@ impl Room {
 }
 
 /// Accesses since the last barrier.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fence {
     reads: Vec<Range>,
     writes: Vec<Range>,
@@ -128,6 +128,7 @@ impl Lower<'_> {
     }
     /// All threads meet: what was written is there.
     pub(super) fn barrier(&mut self) {
+        self.copies_done();
         self.c.b.sync();
         self.fence = Fence::default();
     }
@@ -284,7 +285,7 @@ pub(super) fn defined_in(region: &Region) -> FxHashSet<Value> {
 }
 
 /// Visits a region's instructions and those in their regions, in order.
-fn each_inst(region: &Region, visit: &mut impl FnMut(&Inst)) {
+pub(super) fn each_inst(region: &Region, visit: &mut impl FnMut(&Inst)) {
     for inst in &region.insts {
         visit(inst);
         match &inst.op {

@@ -6,6 +6,7 @@
 mod matrix;
 mod operations;
 mod programs;
+mod skips;
 mod vectors;
 
 use sawmill_ir::dtype::{DType, Kind};

@@ -114,16 +114,19 @@ impl Emit<'_> {
         let mut inside = Vec::new();
         for what in out {
             inside.push(match what {
-                Excluded::Past(axis) => {
-                    let at = self.index(&Index::axis(*axis))?;
-                    let end = self.index(&self.extent(*axis))?;
-                    self.elem(ElemOp::Lt, &[at, end])?
-                }
+                Excluded::Past(axis) => self.before_end(*axis)?,
                 Excluded::Unless(condition) => self.term(*condition)?,
             });
         }
         let inside = if inside.len() == 1 { inside[0] } else { self.elem(ElemOp::And, &inside)? };
         self.elem(ElemOp::Select, &[inside, x, identity])
+    }
+
+    /// Whether positions lie before the end of an axis.
+    pub(super) fn before_end(&mut self, axis: AxisId) -> Lowered<Value> {
+        let at = self.index(&Index::axis(axis))?;
+        let end = self.index(&self.extent(axis))?;
+        self.elem(ElemOp::Lt, &[at, end])
     }
 
     /// The groups of a sum of products over the tile axes of a step; `None` if it is none.

@@ -251,7 +251,7 @@ impl<'a> Emit<'a> {
         } else {
             let mut seen = BTreeSet::new();
             terms.iter().try_for_each(|t| self.hoist(*t, &looped, &mut seen))?;
-            self.nest(&looped, conditions, inits, types, step, body)
+            self.nest(&looped, (terms, conditions), inits, types, step, body)
         };
         for (axis, before) in shadowed {
             self.space.restore(axis, Some(before));
@@ -262,7 +262,7 @@ impl<'a> Emit<'a> {
     fn nest(
         &mut self,
         looped: &[AxisId],
-        conditions: &[Option<TermId>],
+        (terms, conditions): (&[TermId], &[Option<TermId>]),
         inits: &[Value],
         types: Vec<Type>,
         mut step: Step,
@@ -280,6 +280,7 @@ impl<'a> Emit<'a> {
         };
         let ahead = ahead.unwrap_or_default();
         let phases = self.phases(*axis, (count, unit), &ahead, if innermost { conditions } else { &[] })?;
+        let spans = if innermost && phases.by_data { self.spans(*axis, conditions)? } else { None };
         let head = self.b.open_loop(types.clone());
         self.scopes.push(Scope::default());
         let start = self.scalar_symbol(head.position);
@@ -289,13 +290,12 @@ impl<'a> Emit<'a> {
         step.bounds.push((*axis, if phases.partial { guard } else { Guard::Never }));
         let yields = if innermost {
             step.masked = Some(guard);
-            if phases.by_data {
-                self.admitted(&step, conditions, &head.carries, body)
-            } else {
-                body(self, &step, &head.carries)
+            match &spans {
+                Some(spans) => self.admitted(&step, spans, terms, &head.carries, body),
+                None => body(self, &step, &head.carries),
             }
         } else {
-            self.nest(inner, conditions, &head.carries, types, step, body)
+            self.nest(inner, (terms, conditions), &head.carries, types, step, body)
         };
         self.space.restore(*axis, before);
         self.scopes.pop();

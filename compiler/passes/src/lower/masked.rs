@@ -4,60 +4,16 @@
 //! whatever it is (padding of a cache, rows of another document). So where a mask applies, the tile of the unmasked factor is
 //! tested: if all of it is finite, the `mma` is right; else the sum is taken position by position with a select on each
 //! product. Full phases, in which no mask applies, are not tested.
-//!
-//! Where only data tells what a mask admits (documents, padding), there are no phases to solve for: the mask of a tile is
-//! evaluated first, a tile in which it admits nothing is skipped, and one in which it admits everything runs unmasked.
 
 use super::Lowered;
 use super::emit::Emit;
-use super::fold::{Body, Step};
+use super::fold::Step;
 use super::phase::Guard;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::{Const, TermId};
 use sawmill_ir::tile::{self, Phase, Type, Value};
-use std::collections::BTreeSet;
 
 impl<'a> Emit<'a> {
-    /// A step of a loop whose components all are masked by data: `body`, unless `conditions` admit nothing of the tile.
-    pub(super) fn admitted(
-        &mut self,
-        step: &Step,
-        conditions: &[Option<TermId>],
-        carries: &[Value],
-        body: Body<'_, 'a>,
-    ) -> Lowered<Vec<Value>> {
-        let Some(masks) = conditions.iter().copied().collect::<Option<BTreeSet<TermId>>>() else {
-            return body(self, step, carries);
-        };
-        let (mut some, mut every) = (Vec::new(), Vec::new());
-        for mask in masks {
-            let mask = self.term(mask)?;
-            some.push(self.over_all(ReduceOp::Any, mask)?);
-            every.push(self.over_all(ReduceOp::All, mask)?);
-        }
-        let some = self.joined(ElemOp::Or, &some)?;
-        let every = self.joined(ElemOp::And, &every)?;
-        let open = Step { masked: Some(Guard::Never), ..step.clone() };
-        let work = self.region(|e| {
-            let full = e.region(|e| body(e, &open, carries))?;
-            let edge = e.region(|e| body(e, step, carries))?;
-            Ok(e.b.choose(every, full, edge)?)
-        })?;
-        let idle = self.region(|_| Ok(carries.to_vec()))?;
-        Ok(self.b.choose(some, work, idle)?)
-    }
-    /// A truth value for a whole tile.
-    fn over_all(&mut self, op: ReduceOp, mask: Value) -> Lowered<Value> {
-        let axes = self.b.type_of(mask).axes.clone();
-        if axes.is_empty() { Ok(mask) } else { Ok(self.b.reduce(op, mask, axes)?) }
-    }
-    fn joined(&mut self, op: ElemOp, truths: &[Value]) -> Lowered<Value> {
-        match truths {
-            [one] => Ok(*one),
-            truths => self.elem(op, truths),
-        }
-    }
-
     /// The sum of `x * y` over the step's axes where `condition` holds, added to `acc`; `x` is 0 where it does not hold.
     pub(super) fn masked_sum(
         &mut self,

@@ -36,7 +36,11 @@ pub(crate) fn forms(text: &str) -> Forms {
     let normal = normalise(&function).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let plan = optimise(&normal, &target()).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
     let tiles = |f: &Function| lower(f, &target()).unwrap_or_else(|e| panic!("{e:#?}\n{f}"));
-    let lowered = vec![("optimised", tiles(&plan)), ("as written", tiles(&normal))];
+    // Without matrix units, for these round what they multiply.
+    let gpu = Target { matrix: Vec::new(), ..Target::gpu("gpu", 132, 227 << 10) };
+    let of_gpu = optimise(&normal, &gpu).unwrap_or_else(|e| panic!("{e:?}\n{text}"));
+    let of_gpu = lower(&of_gpu, &gpu).unwrap_or_else(|e| panic!("{e:#?}\n{of_gpu}"));
+    let lowered = vec![("optimised", tiles(&plan)), ("as written", tiles(&normal)), ("optimised for a GPU", of_gpu)];
     for (_, module) in &lowered {
         let text = tile::text::print(module);
         assert_eq!(tile::text::parse(&text).as_ref(), Ok(module), "{text}");

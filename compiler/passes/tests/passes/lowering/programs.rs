@@ -131,6 +131,24 @@ fn infinite_and_huge_scores() {
     }
 }
 
+/// Heads of one position that share a key head are rows of one tile; elements behind a group belong to the next.
+#[test]
+fn groups_of_heads() {
+    let forms = forms(
+        "fn f<S, T, H, G, HQ, const D = 8>(q: f32[S, HQ, D], k: f32[T, H, D], v: f32[T, H, D]) -> (o, lse) where HQ == H * G {
+        let z[h in HQ, i in S, j in T] = where(sum[c in D](mul(q[i, h, c], k[j, h / G, c])), le(#j, #(i + T - S)));
+        let p[h in HQ, i in S, j in T] = softmax[j](z[h, i, j]);
+        let o[i in S, h in HQ, c in D] = sum[j in T](mul(p[h, i, j], v[j, h / G, c]));
+        let lse[i in S, h in HQ] = logsumexp[j in T](z[h, i, j]);
+    }",
+    );
+    let (_, gpu) = forms.lowered.last().expect("there is a form for GPUs");
+    assert!(gpu.kernels.iter().any(|k| k.name.contains("few")), "no kernel for few positions");
+    for (h, g) in [(3, 3), (2, 17), (5, 1)] {
+        forms.agree(&[("S", 1), ("T", 70), ("H", h), ("G", g), ("HQ", h * g)], &|_, _| None);
+    }
+}
+
 /// What a mask excludes does not count, whatever it is: here rows of NaN and infinities that no position may see.
 #[test]
 fn anything_under_masks() {
