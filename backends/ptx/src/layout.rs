@@ -11,7 +11,7 @@
 pub(crate) mod assign;
 pub(crate) mod matrix;
 
-use sawmill_ir::tile::AxisId;
+use sawmill_ir::tile::{AxisId, Kernel};
 use std::fmt;
 
 /// Lanes of a warp, as a power of two.
@@ -42,6 +42,11 @@ pub struct Layout {
 /// Bits needed to count to `extent`.
 pub fn bits_of(extent: u32) -> u8 {
     u8::try_from(extent.max(1).next_power_of_two().trailing_zeros()).unwrap_or(u8::MAX)
+}
+
+/// Elements of a tile over `axes`, padding included.
+pub fn elements(kernel: &Kernel, axes: &[AxisId]) -> u64 {
+    axes.iter().map(|axis| 1 << bits_of(kernel.axes[*axis].extent)).product()
 }
 
 /// The bits of axes, outermost first, as one number's: from the lowest.

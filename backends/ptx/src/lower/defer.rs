@@ -6,7 +6,7 @@
 
 use super::split::combination;
 use super::walk::rewritten;
-use crate::layout::bits_of;
+use crate::layout::elements;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::Const;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Type, Value};
@@ -71,10 +71,9 @@ fn waiting(kernel: &Kernel, param: Value, next: Value, body: &Region, most: u64)
     let tile = body.insts[defines(reduced)?].args[0];
     let ty = &kernel.values[tile];
     let (combined, nothing) = combination(*op, ty.dtype)?;
-    let elements: u64 = ty.axes.iter().map(|a| 1 << bits_of(kernel.axes[*a].extent)).product();
     let alone = [param, next, reduced].iter().all(|value| uses(body, *value) == 1);
     let same = kernel.values[param] == kernel.values[reduced];
-    (combined == combine && alone && same && elements <= most).then(|| Waiting {
+    (combined == combine && alone && same && elements(kernel, &ty.axes) <= most).then(|| Waiting {
         op: *op,
         over: over.clone(),
         tile,

@@ -5,7 +5,7 @@
 //! holds, and a reduction adds up, in a loop after the last turn ([`super::defer`]).
 
 use super::walk::rewritten;
-use crate::layout::bits_of;
+use crate::layout::elements;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::tile::{Inst, Kernel, Op, Type, Value};
 
@@ -24,9 +24,8 @@ fn spelled_out(kernel: &mut Kernel, inst: &Inst, most: u64) -> Option<Vec<Inst>>
         (false, true) => (inst.args[1], inst.args[0]),
         (false, false) => return None,
     };
-    let elements: u64 = axes(matrix).iter().map(|axis| 1_u64 << bits_of(kernel.axes[*axis].extent)).product();
     let covers = axes(vector).iter().all(|axis| axes(matrix).contains(axis));
-    if elements > most || !covers {
+    if elements(kernel, axes(matrix)) > most || !covers {
         return None;
     }
     let result = inst.results[0];

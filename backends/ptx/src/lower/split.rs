@@ -5,7 +5,7 @@
 //! reductions of its slices, a store of one is the stores of its slices. A slice of a large tile is computed from slices of its
 //! operands: positions become scalars, loads read one position, what fits is sliced as it is. So no large tile is ever made.
 
-use crate::layout::bits_of;
+use crate::layout::elements;
 use sawmill_ir::dtype::DType;
 use sawmill_ir::elem::{ElemOp, ReduceOp};
 use sawmill_ir::graph::Const;
@@ -52,7 +52,7 @@ impl Pass {
         self.size(&self.kernel.values[value].axes) > self.most
     }
     fn size(&self, axes: &[AxisId]) -> u64 {
-        axes.iter().map(|a| 1_u64 << bits_of(self.kernel.axes[*a].extent)).product()
+        elements(&self.kernel, axes)
     }
     fn has(&self, value: Value, axis: AxisId) -> bool {
         self.kernel.values[value].axes.contains(&axis)

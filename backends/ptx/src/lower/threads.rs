@@ -3,7 +3,7 @@
 //! In: a kernel, the usual number. Out: that number, or more where a tile of many elements is only streamed, so that it stays in
 //! registers and other CTAs of the multiprocessor have room. Products keep the number that their tiles were chosen for.
 
-use crate::layout::bits_of;
+use crate::layout::elements;
 use sawmill_ir::tile::{Kernel, Op, Region};
 
 /// Elements of one tile that a thread should hold at most where rows are kept and reduced: fewer threads have less to exchange.
@@ -19,10 +19,7 @@ pub fn threads(kernel: &Kernel, usual: u32) -> u32 {
         return usual;
     }
     let share = if has(&kernel.body, &|op| matches!(op, Op::Reduce { .. })) { KEPT } else { PASSING };
-    let elements = |axes: &[sawmill_ir::tile::AxisId]| -> u64 {
-        axes.iter().map(|axis| 1 << bits_of(kernel.axes[*axis].extent)).product()
-    };
-    let largest = kernel.values.values().map(|ty| elements(&ty.axes)).max().unwrap_or(1);
+    let largest = kernel.values.values().map(|ty| elements(kernel, &ty.axes)).max().unwrap_or(1);
     let wanted = (largest / share).next_power_of_two();
     u32::try_from(wanted).unwrap_or(MOST).min(MOST).max(usual)
 }
