@@ -3,7 +3,7 @@
 use super::{Loop, Lowered, Op, Planner, Stmt, Stored, TensorId, TensorKind, TermId, unused};
 use crate::lower::recurrence::{Layout, recurrence};
 use crate::lower::steps::{Steps, steps};
-use sawmill_ir::graph::Function;
+use sawmill_ir::graph::{Elem, Function};
 use sawmill_ir::index::{Atom, AxisId, Index};
 use sawmill_ir::target::Target;
 use sawmill_ir::tile::{BufferKind, Step};
@@ -119,7 +119,9 @@ fn is_copy(function: &Function, id: TensorId, of: TensorId) -> bool {
     let TensorKind::Def { axes, value, .. } = &tensor.kind else { return false };
     let term = &function.terms[*value];
     let Op::Read { tensor: read, subs, guarded: false } = &term.op else { return false };
-    let same = tensor.elem == function.tensors[of].elem || term.dtype.is_float();
+    // What shares bytes is rounded before it is packed.
+    let alone = matches!(&tensor.elem, Elem::Type(dtype) if dtype.in_bytes() == *dtype && dtype.is_float());
+    let same = tensor.elem == function.tensors[of].elem || alone;
     *read == of && same && axes.iter().map(|axis| Index::axis(*axis)).eq(subs.iter().cloned())
 }
 

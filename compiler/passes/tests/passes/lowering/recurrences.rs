@@ -51,6 +51,22 @@ fn independent_rows_run_all_steps_in_one_kernel() {
 }
 
 #[test]
+fn a_condition_that_no_step_changes_stays_with_its_reduction() {
+    let masked = forms(
+        "fn f<T, const K = 6>(x: f64[T, K], w: f64[K]) -> (y) {
+        let s0[i in K] = 1.0:f64;
+        for t in T carry c: f64 = s0 {
+            let a[i in K] = add(c[i], x[t, i]);
+            let n[i in K] = mul(a[i], 0.5:f64);
+            let y[t] = add(sum[i in K](where(mul(w[i], a[i]), lt(w[i], 0.5:f64))), sum[j in K](where(w[j], lt(w[j], 0.5:f64))));
+        } final e = n;
+    }",
+    );
+    assert_eq!(launches(&masked), (1, 0));
+    masked.agree_on(&[&[("T", 3)], &[("T", 0)]]);
+}
+
+#[test]
 fn what_lacks_an_axis_that_blocks_share_out_is_stored_once() {
     let two = forms(
         "fn f<T, const K = 3, const V = 150>(k: f64[T, K], v: f64[T, V]) -> (o, z) {
