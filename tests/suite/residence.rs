@@ -267,6 +267,40 @@ mod cuda {
         });
     }
 
+    /// With one GPU, asking for a second is an error of the environment; with two, both compute at once.
+    #[test]
+    #[ignore = "needs NVIDIA GPUs"]
+    fn gpus_of_one_process_work_at_once() {
+        let second = match Device::cuda_with(1, 2, None) {
+            Ok(second) => second,
+            Err(error) => {
+                assert!(matches!(&error, Error::Environment(_)), "{error}");
+                println!("one GPU: nothing ran on a second");
+                return;
+            }
+        };
+        let devices = [gpu(), second];
+        devices_do_not_mix(&devices[0], &devices[1]);
+        devices_do_not_mix(&devices[1], &devices[0]);
+        let (d, cpu) = (24, Device::cpu_with(2, None).expect("threads start"));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (device, cpu) = (&devices[thread % 2], &cpu);
+                scope.spawn(move || {
+                    let there = weights(d).to(device).expect("memory");
+                    let mut rows = Rows::with_capacity(&[d], 64).expect("memory");
+                    let mut moved = rows.to(device).expect("memory");
+                    for turn in 0..24 {
+                        let x = rows_of(turn % 2, d);
+                        let wanted = step::with(cpu).call(&x, &weights(d), &mut rows).expect("it runs");
+                        let y = step::with(device).call(&x, &there, &mut moved).expect("it runs");
+                        assert_eq!(values(&y), values(&wanted), "thread {thread} turn {turn}");
+                    }
+                });
+            }
+        });
+    }
+
     /// It takes all memory, so it must run alone.
     #[test]
     #[ignore = "needs an NVIDIA GPU"]
