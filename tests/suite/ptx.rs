@@ -251,10 +251,7 @@ fn corpus(sm: Sm) -> (Vec<(String, Entry)>, Vec<String>) {
     (kernels, refused)
 }
 
-/// Programs with a kernel that does not fit into the registers of a thread. The list is exact: what is mended leaves it.
-const SPILLS: &[(Sm, &str)] = &[(Sm::Sm80, "softmax/absent elements stay absent")];
-
-/// What the backend writes, the assembler takes, and no register goes to memory but in [`SPILLS`].
+/// What the backend writes, the assembler takes, and no register goes to memory.
 fn corpus_assembles(sm: Sm) {
     let (kernels, refused) = corpus(sm);
     assert!(kernels.len() > 100, "{} kernels, refused: {refused:?}", kernels.len());
@@ -274,9 +271,8 @@ fn corpus_assembles(sm: Sm) {
             })),
         }
     }
-    let listed: Vec<&str> = SPILLS.iter().filter(|(of, _)| *of == sm).map(|(_, case)| *case).collect();
     spills.dedup();
-    assert_eq!(spills, listed, "programs with kernels that spill on {sm}");
+    assert!(spills.is_empty(), "programs with kernels that spill on {sm}: {spills:?}");
     assert!(wrong.is_empty(), "{sm}: {} of {} kernels:\n{}", wrong.len(), kernels.len(), wrong.join("\n"));
 }
 

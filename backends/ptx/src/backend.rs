@@ -3,7 +3,7 @@
 //! In: a tile module. Out: an artifact with one PTX module for each kernel, behind a line that says what its launch must give;
 //! [`Compiled`] is the same as data. There is nothing here that could run one: loading is refused with a reason.
 
-use crate::inst::{Module, Op, Sm, verify};
+use crate::inst::{Entry, Module, Op, Sm, verify};
 use crate::lower::{Limits, Lowered, Refusal, lower, threads};
 use sawmill_ir::backend::{Artifact, Backend, CompileError, Executable};
 use sawmill_ir::target::Target;
@@ -12,6 +12,11 @@ use sawmill_ir::tile::{self, text};
 /// Entries that need more registers than this take what they need, although fewer CTAs then run at once. The assembler would rather
 /// keep a few of them in memory; below, it finds room for more CTAs without that.
 const MANY_REGISTERS: u32 = 112;
+/// From here on, too, the assembler keeps a few registers in memory where that makes room for one more CTA, unless it is told for
+/// how many there has to be room.
+const SOME_REGISTERS: u32 = 60;
+/// Registers that an entry may have beyond those of live values: for addresses, for values that are computed early.
+const WORKING_REGISTERS: u32 = 64;
 /// Registers of a multiprocessor.
 const REGISTERS: u32 = 1 << 16;
 /// What a thread gets of them where shared memory has room for so few CTAs that all may have as many. Left alone, the assembler
@@ -64,14 +69,26 @@ impl Ptx {
             })?;
         // The tiles of matrix products are chosen to fill the registers.
         let has_matrices = entry.blocks.values().flat_map(|block| &block.insts).any(|inst| inst.op == Op::Mma);
-        entry.one_cta = !has_matrices && entry.pressure() > MANY_REGISTERS;
-        let residents = self.target.shared_bytes / dynamic_bytes.max(1);
-        let scarce = has_matrices && residents <= REGISTERS / (limits.threads * MOST_REGISTERS);
+        entry.residents = if has_matrices { None } else { residents(&entry) };
+        let fit = self.target.shared_bytes / dynamic_bytes.max(1);
+        let scarce = has_matrices && fit <= REGISTERS / (limits.threads * MOST_REGISTERS);
         entry.most_registers = scarce.then_some(MOST_REGISTERS);
         let mut ptx = Module::new(self.sm);
         ptx.entries.push(entry);
         verify(&ptx).map_err(|error| bug(error.to_string()))?;
         Ok(Compiled { module: ptx, dynamic_bytes })
+    }
+}
+
+/// For how many CTAs of an entry without matrices a multiprocessor has to have room, so that no register is kept in memory.
+fn residents(entry: &Entry) -> Option<u32> {
+    let needed = entry.pressure();
+    match needed {
+        0..SOME_REGISTERS => None,
+        SOME_REGISTERS..=MANY_REGISTERS => {
+            Some((REGISTERS / ((needed + WORKING_REGISTERS) * entry.thread_count())).max(1))
+        }
+        _ => Some(1),
     }
 }
 

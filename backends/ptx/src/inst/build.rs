@@ -28,7 +28,7 @@ impl Builder {
             params: Arena::new(),
             shared: Arena::new(),
             threads,
-            one_cta: false,
+            residents: None,
             most_registers: None,
             registers: [0; 6],
             blocks,

@@ -37,8 +37,8 @@ fn write_entry(f: &mut Formatter<'_>, entry: &Entry) -> fmt::Result {
     }
     let [x, y, z] = entry.threads;
     writeln!(f, ")\n.reqntid {x}, {y}, {z}")?;
-    if entry.one_cta {
-        writeln!(f, ".minnctapersm 1")?;
+    if let Some(count) = entry.residents {
+        writeln!(f, ".minnctapersm {count}")?;
     }
     if let Some(count) = entry.most_registers {
         writeln!(f, ".maxnreg {count}")?;

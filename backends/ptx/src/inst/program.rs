@@ -143,9 +143,9 @@ pub struct Entry {
     pub shared: Arena<SharedId, Shared>,
     /// Threads of a CTA along x, y, z; the launch must use exactly these.
     pub threads: [u32; 3],
-    /// Whether a multiprocessor may have room for one CTA only: the assembler otherwise keeps registers in memory to have room for
-    /// more.
-    pub one_cta: bool,
+    /// For how many CTAs a multiprocessor has to have room. Without a number the assembler may keep registers in memory to have room
+    /// for one more.
+    pub residents: Option<u32>,
     /// Registers that a thread may have, if not as many as the assembler finds best.
     pub most_registers: Option<u32>,
     /// How many registers there are of each class, in the order of [`Class::ALL`].

@@ -297,6 +297,6 @@ fn pressure_counts_what_is_live_at_once() {
     verify(&module(entry.clone())).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(entry.pressure(), 2 + 2 + 1 + 3);
     assert!(!entry.to_string().contains(".minnctapersm"));
-    entry.one_cta = true;
-    assert!(entry.to_string().contains(".reqntid 32, 1, 1\n.minnctapersm 1\n{"));
+    entry.residents = Some(3);
+    assert!(entry.to_string().contains(".reqntid 32, 1, 1\n.minnctapersm 3\n{"));
 }

@@ -24,6 +24,9 @@ use sawmill_ir::graph::Const;
 use sawmill_ir::tile::{AxisId, Inst, Kernel, Op, Region, Subscript, Value};
 use std::collections::BTreeMap;
 
+/// Elements that are loaded where they are needed, however far apart lanes then read: bringing them there through shared memory takes
+/// longer.
+const FEW_ELEMENTS: u64 = 128;
 /// Registers, as a power of two, up to which every warp combines a tile by itself.
 const EACH_WARP_BITS: usize = 2;
 
@@ -230,7 +233,8 @@ impl<'k> Assigned<'k> {
     /// Whether lanes of an access in `layout` touch neighbours, or all the same element, or there is nothing to gain.
     fn is_coalesced(&self, inst: &Inst, layout: &Layout) -> bool {
         let last = order::memory_order(self.kernel, inst).last().copied();
-        let small = layout.axes().iter().map(|a| u64::from(self.kernel.axes[*a].extent)).product::<u64>() <= 32;
+        let small =
+            layout.axes().iter().map(|a| u64::from(self.kernel.axes[*a].extent)).product::<u64>() <= FEW_ELEMENTS;
         small || layout.is_uniform_in_warps() || last.is_none_or(|last| layout.lane_axis() == Some(last))
     }
 
