@@ -141,6 +141,48 @@ fn ptx() {
     suite(Engine::Ptx, 20);
 }
 
+/// As [`ptx`], and what only products of matrices use: rings, copies past the registers, turns that are skipped. Small enough for
+/// tools that watch every access.
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs an NVIDIA GPU"]
+fn cuda() {
+    suite(Engine::Cuda, 200);
+    documents(Engine::Cuda);
+}
+
+#[test]
+fn documents_skip_turns_of_a_ring() {
+    documents(Engine::Ptx);
+}
+
+/// Rows among rows of the same document: a ring of two tensors whose turns only data decides.
+fn documents(engine: Engine) {
+    let text = "fn f<S, const D = 64>(q: f32[S, D], k: f32[S, D], v: f32[S, D], doc: i32[S]) -> (o, lse) {
+        let z[i in S, j in S] = where(mul(0.125, sum[d in D](mul(q[i, d], k[j, d]))), and(le(#j, #i), eq(doc[i], doc[j])));
+        let p[i in S, j in S] = softmax[j](z[i, j]);
+        let o[i in S, c in D] = sum[j in S](mul(p[i, j], v[j, c]));
+        let lse[i in S] = logsumexp[j in S](z[i, j]);
+    }";
+    let function = parse_function(text).unwrap_or_else(|error| panic!("{error}"));
+    let lengths: [(i64, usize); 4] = [(3, 130), (4, 20), (5, 70), (9, 77)];
+    let documents: Vec<i64> = lengths.iter().flat_map(|(name, length)| std::iter::repeat_n(*name, *length)).collect();
+    let rows = documents.len();
+    let dims = Dims::from_iter([("S".to_owned(), rows as i64)]);
+    for (dtype, tolerance) in TYPES {
+        let narrow = narrowed(&function, dtype).expect("it stores floats");
+        let mut random = Random::new(7);
+        let mut tensor = || {
+            let data = (0..rows * 64).map(|_| random.unit() * 2.0 - 1.0).collect();
+            narrow_argument(Dense { dtype: DType::F32, shape: vec![rows, 64], data: Elements::Floats(data) }, dtype)
+        };
+        let mut inputs: Tensors = ["q", "k", "v"].into_iter().map(|name| (name.to_owned(), tensor())).collect();
+        let names = Elements::Ints(documents.clone());
+        inputs.insert("doc".to_owned(), Dense { dtype: DType::I32, shape: vec![rows], data: names });
+        assert_eq!(wrong(engine, &narrow, &dims, &inputs, tolerance), None, "{dtype}");
+    }
+}
+
 /// One query for each of the heads that share a key head, with two outputs: what a tile computes past the end of its group is stored
 /// by nobody, in one kernel and in chunks.
 #[test]
