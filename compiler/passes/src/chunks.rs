@@ -87,7 +87,12 @@ pub(crate) fn chunked(
         let starts = Vec::new();
         let made = found.values().flat_map(|chunked: &Chunked| chunked.parts.iter().copied()).collect();
         let mut build = Build { out: &mut out, facts: &facts, length, starts, made, axes: axes.clone(), fold };
-        let Cut { length, nonnegative } = cut(&build.rows(), &extent);
+        let rows = build.rows();
+        // Partial results lie in memory whose size the sizes of the run must tell.
+        if only_data_decides(&rows) || only_data_decides(&extent) {
+            continue;
+        }
+        let Cut { length, nonnegative } = cut(&rows, &extent);
         build.length = length;
         match build.definitions(id, *value, nonnegative) {
             Some(chunked) => {
@@ -97,6 +102,13 @@ pub(crate) fn chunked(
         }
     }
     (out, found)
+}
+
+/// Whether a number depends on elements of tensors.
+fn only_data_decides(number: &Index) -> bool {
+    let mut reads = false;
+    number.for_each_atom(&mut |atom| reads |= matches!(atom, Atom::Read(..)));
+    reads
 }
 
 /// All definitions of a body and the loops in it.

@@ -87,3 +87,16 @@ fn few_cores_get_no_chunks() {
     let (_, found) = chunks(&row, &Target::gpu("gpu", 132, 64 << 10));
     assert_eq!(found.len(), 1);
 }
+
+#[test]
+fn what_only_data_counts_gets_no_chunks() {
+    let row = |group: &str| {
+        let text = format!(
+            "fn f<T, S, G>(x: f32[T, S], y: f32[T, S], b: i32) -> (z) {{
+                let z[i in T] = sum[j in S](mul(x[i, j], y[i / {group}, j]));
+            }}"
+        );
+        chunks(&linked(&text), &Target::gpu("gpu", 132, 64 << 10)).1.len()
+    };
+    assert_eq!((row("G"), row("b[]")), (1, 0));
+}
