@@ -148,7 +148,8 @@ pub(crate) fn schedule(work: &Work<'_>, target: &Target, small: Option<AxisId>) 
     if target.tile_elements > 0 {
         // A matrix unit's sums have nothing beside them in registers.
         let most = i64::from(target.tile_elements) * if matrix { 2 } else { 1 };
-        Bound { work, roles: &mut roles, reduce: &mut reduce }.apply(&seen, most);
+        let padded = 2 * i64::from(target.tile_elements);
+        Bound { work, roles: &mut roles, reduce: &mut reduce }.apply(&seen, (most, padded));
     }
     Schedule {
         free: work.axes.iter().map(|a| (*a, role(&roles, *a))).collect(),
@@ -250,11 +251,15 @@ struct Bound<'a, 'w> {
 }
 
 impl Bound<'_, '_> {
-    /// Makes tiles smaller until no term that is computed takes more than `most` elements. The longest axis gives way first, one
+    /// Makes tiles smaller until no term that is computed takes more than `most` elements, nor more than `padded` where every
+    /// axis of a tile takes a power of two. The longest axis gives way first, one
     /// that is summed before one that is not, rows last.
-    fn apply(&mut self, seen: &Structure, most: i64) {
+    fn apply(&mut self, seen: &Structure, (most, padded): (i64, i64)) {
         for axes in seen.computed(self.work) {
-            while axes.iter().map(|a| self.tile(*a)).fold(1, i64::saturating_mul) > most {
+            let product = |sizes: &mut dyn Iterator<Item = i64>| sizes.fold(1, i64::saturating_mul);
+            while product(&mut axes.iter().map(|a| self.tile(*a))) > most
+                || product(&mut axes.iter().map(|a| self.padded(*a))) > padded
+            {
                 let rank = |a: &&AxisId| (!self.is_row(**a), self.tile(**a), self.reduce.contains_key(*a), **a);
                 let shorter = |a: &&AxisId| self.shorter(**a).is_some();
                 // A row alone is as long as rows may be.
@@ -280,6 +285,20 @@ impl Bound<'_, '_> {
             Some(Role::Scalar) => 1,
             None => self.reduce.get(&axis).copied().unwrap_or(1),
         }
+    }
+    /// The tile of an axis with every axis that it is cut into at the next power of two.
+    fn padded(&self, axis: AxisId) -> i64 {
+        let tile = self.tile(axis);
+        let units = self.work.chains.get(&axis).into_iter().flatten().copied().filter(|unit| *unit <= tile);
+        let mut left = tile;
+        let mut product: i64 = 1;
+        for unit in units.chain([1]) {
+            let count = (left + unit - 1) / unit;
+            product =
+                product.saturating_mul(count.max(1).unsigned_abs().next_power_of_two().try_into().unwrap_or(i64::MAX));
+            left = unit;
+        }
+        product
     }
     /// A tile of about half the extent, if there is one.
     fn shorter(&self, axis: AxisId) -> Option<i64> {
