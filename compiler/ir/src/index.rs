@@ -254,6 +254,12 @@ impl Index {
         }
         Some(sum)
     }
+    /// Whether it depends on elements of tensors.
+    pub fn reads_tensors(&self) -> bool {
+        let mut reads = false;
+        self.for_each_atom(&mut |atom| reads |= matches!(atom, Atom::Read(..)));
+        reads
+    }
     /// Calls `visit` with every atom, the outer before the inner.
     pub fn for_each_atom(&self, visit: &mut dyn FnMut(&Atom)) {
         for atom in self.terms.keys().flatten() {

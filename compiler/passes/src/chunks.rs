@@ -89,7 +89,7 @@ pub(crate) fn chunked(
         let mut build = Build { out: &mut out, facts: &facts, length, starts, made, axes: axes.clone(), fold };
         let rows = build.rows();
         // Partial results lie in memory whose size the sizes of the run must tell.
-        if only_data_decides(&rows) || only_data_decides(&extent) {
+        if rows.reads_tensors() || extent.reads_tensors() {
             continue;
         }
         let Cut { length, nonnegative } = cut(&rows, &extent);
@@ -102,13 +102,6 @@ pub(crate) fn chunked(
         }
     }
     (out, found)
-}
-
-/// Whether a number depends on elements of tensors.
-fn only_data_decides(number: &Index) -> bool {
-    let mut reads = false;
-    number.for_each_atom(&mut |atom| reads |= matches!(atom, Atom::Read(..)));
-    reads
 }
 
 /// All definitions of a body and the loops in it.

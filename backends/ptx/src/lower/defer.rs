@@ -85,17 +85,7 @@ fn waiting(kernel: &Kernel, param: Value, next: Value, body: &Region, most: u64)
 
 /// How often a region reads a value.
 fn uses(region: &Region, value: Value) -> usize {
-    let here = |values: &[Value]| values.iter().filter(|v| **v == value).count();
-    let inst = |inst: &Inst| {
-        let inside = match &inst.op {
-            Op::For { phases, body, .. } => {
-                let bounds: usize = phases.iter().map(|phase| here(&[phase.lo, phase.hi])).sum();
-                bounds + uses(body, value)
-            }
-            Op::If { then, otherwise } => uses(then, value) + uses(otherwise, value),
-            _ => 0,
-        };
-        here(&inst.args) + inside
-    };
-    here(&region.yields) + region.insts.iter().map(inst).sum::<usize>()
+    let mut count = 0;
+    region.each_use(&mut |used| count += usize::from(used == value));
+    count
 }

@@ -18,17 +18,9 @@ pub(super) fn late(kernel: &Kernel) -> Kernel {
     kernel
 }
 
-fn regions(inst: &Inst) -> Vec<&Region> {
-    match &inst.op {
-        Op::For { body, .. } => vec![body],
-        Op::If { then, otherwise } => vec![then, otherwise],
-        _ => Vec::new(),
-    }
-}
-
 fn has_products(region: &Region) -> bool {
     let product = |inst: &Inst| matches!(inst.op, Op::Mma { .. } | Op::Slice(_));
-    region.insts.iter().any(|inst| product(inst) || regions(inst).into_iter().any(has_products))
+    region.insts.iter().any(|inst| product(inst) || inst.regions().into_iter().any(has_products))
 }
 
 fn region(kernel: &Kernel, of: &mut Region, products: bool) {
@@ -66,6 +58,7 @@ fn region(kernel: &Kernel, of: &mut Region, products: bool) {
 }
 
 fn uses(inst: &Inst, value: Value) -> bool {
-    let inside = |region: &Region| region.yields.contains(&value) || region.insts.iter().any(|inst| uses(inst, value));
-    inst.args.contains(&value) || regions(inst).into_iter().any(inside)
+    let mut found = false;
+    inst.each_use(&mut |used| found |= used == value);
+    found
 }

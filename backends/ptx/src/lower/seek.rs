@@ -8,7 +8,7 @@
 
 use super::Lower;
 use super::ring::Ring;
-use super::shared::{Fence, each_inst};
+use super::shared::Fence;
 use crate::inst::{Guard, Op, Reg, Word};
 use crate::layout::Layout;
 use rustc_hash::FxHashSet;
@@ -65,15 +65,9 @@ impl<'r> Guarded<'r> {
         if !idle || !apart || !asks.iter().all(is_question) {
             return None;
         }
-        let mut needed: FxHashSet<Value> = then.yields.iter().copied().collect();
-        each_inst(then, &mut |inst| {
-            needed.extend(inst.args.iter().copied());
-            if let tile::Op::For { body, phases, .. } = &inst.op {
-                needed.extend(body.yields.iter().copied().chain(phases.iter().flat_map(|p| [p.lo, p.hi])));
-            }
-            if let tile::Op::If { then, otherwise } = &inst.op {
-                needed.extend(then.yields.iter().chain(&otherwise.yields).copied());
-            }
+        let mut needed: FxHashSet<Value> = FxHashSet::default();
+        then.each_use(&mut |used| {
+            needed.insert(used);
         });
         let is_flag = |value: &Value| {
             let ty = &kernel.values[*value];

@@ -285,16 +285,9 @@ pub(super) fn defined_in(region: &Region) -> FxHashSet<Value> {
 }
 
 /// Visits a region's instructions and those in their regions, in order.
-pub(super) fn each_inst(region: &Region, visit: &mut impl FnMut(&Inst)) {
+fn each_inst(region: &Region, visit: &mut impl FnMut(&Inst)) {
     for inst in &region.insts {
         visit(inst);
-        match &inst.op {
-            tile::Op::For { body, .. } => each_inst(body, visit),
-            tile::Op::If { then, otherwise } => {
-                each_inst(then, visit);
-                each_inst(otherwise, visit);
-            }
-            _ => {}
-        }
+        inst.regions().into_iter().for_each(|inner| each_inst(inner, visit));
     }
 }

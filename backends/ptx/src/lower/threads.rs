@@ -26,9 +26,5 @@ pub fn threads(kernel: &Kernel, usual: u32) -> u32 {
 
 /// Whether some instruction has such an operation.
 fn has(region: &Region, such: &dyn Fn(&Op) -> bool) -> bool {
-    region.insts.iter().any(|inst| match &inst.op {
-        Op::For { body, .. } => has(body, such),
-        Op::If { then, otherwise } => has(then, such) || has(otherwise, such),
-        op => such(op),
-    })
+    region.insts.iter().any(|inst| such(&inst.op) || inst.regions().into_iter().any(|inner| has(inner, such)))
 }

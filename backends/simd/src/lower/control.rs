@@ -318,13 +318,8 @@ impl Lower<'_> {
         if inst.results.first().is_some_and(|v| self.plan.is_fused(*v)) {
             return false;
         }
-        let nested = match &inst.op {
-            Op::For { body, .. } => vec![body],
-            Op::If { then, otherwise } => vec![then, otherwise],
-            _ => Vec::new(),
-        };
         inst.args.iter().any(|arg| self.reads(*arg, what))
-            || nested.iter().any(|region| {
+            || inst.regions().into_iter().any(|region| {
                 region.yields.iter().any(|y| self.reads(*y, what))
                     || region.insts.iter().any(|inner| self.runs_on(inner, what))
             })

@@ -52,36 +52,22 @@ const LOG_F32: [f64; 9] = [
     0.06746637556252617,
 ];
 
-/// 2 / 3, 2 / 5, ..: the series of log((1 + s) / (1 - s)) / s - 2 in s^2, without its factor s^2.
-const LOG_F64: [f64; 11] = [
-    2.0 / 3.0,
-    2.0 / 5.0,
-    2.0 / 7.0,
-    2.0 / 9.0,
-    2.0 / 11.0,
-    2.0 / 13.0,
-    2.0 / 15.0,
-    2.0 / 17.0,
-    2.0 / 19.0,
-    2.0 / 21.0,
-    2.0 / 23.0,
-];
+/// The series of log((1 + s) / (1 - s)) / s - 2 in s^2, without its factor s^2.
+const LOG_F64: [f64; 11] = twice_reciprocals(3.0);
 
-/// 2 / 5, 2 / 7, ..: what follows 2 / 3 in the same series, to more places.
-const LOG_PAIR: [f64; 12] = [
-    2.0 / 5.0,
-    2.0 / 7.0,
-    2.0 / 9.0,
-    2.0 / 11.0,
-    2.0 / 13.0,
-    2.0 / 15.0,
-    2.0 / 17.0,
-    2.0 / 19.0,
-    2.0 / 21.0,
-    2.0 / 23.0,
-    2.0 / 25.0,
-    2.0 / 27.0,
-];
+/// What follows 2 / 3 in the same series, to more places.
+const LOG_PAIR: [f64; 12] = twice_reciprocals(5.0);
+
+/// 2 over `first` and the odd numbers that follow.
+const fn twice_reciprocals<const N: usize>(first: f64) -> [f64; N] {
+    let mut quotients = [0.0; N];
+    let mut at = 0;
+    while at < N {
+        quotients[at] = 2.0 / (first + 2.0 * at as f64);
+        at += 1;
+    }
+    quotients
+}
 
 /// 2 / 3 in two parts.
 const TWO_THIRDS: [f64; 2] = [2.0 / 3.0, 3.700743415417188e-17];

@@ -22,6 +22,33 @@ pub struct Inst {
     pub attrs: Vec<Attr>,
 }
 
+impl Inst {
+    /// The regions inside: a loop's body, the sides of a branch.
+    pub fn regions(&self) -> Vec<&Region> {
+        match &self.op {
+            Op::For { body, .. } => vec![body],
+            Op::If { then, otherwise } => vec![then, otherwise],
+            _ => Vec::new(),
+        }
+    }
+    /// Calls `visit` with every value that it reads, bounds of loops and what regions inside read among them, as often as it is read.
+    pub fn each_use(&self, visit: &mut dyn FnMut(Value)) {
+        self.args.iter().for_each(|arg| visit(*arg));
+        if let Op::For { phases, .. } = &self.op {
+            phases.iter().flat_map(|phase| [phase.lo, phase.hi]).for_each(&mut *visit);
+        }
+        self.regions().into_iter().for_each(|region| region.each_use(visit));
+    }
+}
+
+impl Region {
+    /// Calls `visit` with every value that its instructions read or that it yields, as often as it is read.
+    pub fn each_use(&self, visit: &mut dyn FnMut(Value)) {
+        self.insts.iter().for_each(|inst| inst.each_use(visit));
+        self.yields.iter().for_each(|value| visit(*value));
+    }
+}
+
 /// A droppable hint: removing it never changes a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attr {

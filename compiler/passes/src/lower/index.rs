@@ -145,7 +145,7 @@ impl Emit<'_> {
 
     /// One subscript over symbols: a slice if it is affine, else a gather.
     pub(super) fn subscript(&mut self, sub: &Index, size: &Index, guarded: bool) -> Lowered<Sub> {
-        let data = reads(sub);
+        let data = sub.reads_tensors();
         if let Some(affine) = self.space.affine(sub) {
             let mut base = self.index_value(&affine.base)?;
             if data && !guarded {
@@ -192,11 +192,4 @@ pub(super) fn is_size(index: &Index) -> bool {
     let mut size = true;
     index.for_each_atom(&mut |atom| size &= !matches!(atom, Atom::Axis(_) | Atom::Param(_) | Atom::Read(..)));
     size
-}
-
-/// Whether data decides.
-fn reads(index: &Index) -> bool {
-    let mut found = false;
-    index.for_each_atom(&mut |atom| found |= matches!(atom, Atom::Read(..)));
-    found
 }

@@ -184,10 +184,7 @@ impl Emit<'_> {
     /// Whether a condition looks at elements of tensors.
     fn reads_data(&self, id: TermId) -> bool {
         let term = &self.program.function.terms[id];
-        let mut found = false;
-        if let Op::Index(index) = &term.op {
-            index.for_each_atom(&mut |atom| found |= matches!(atom, Atom::Read(..)));
-        }
+        let found = matches!(&term.op, Op::Index(index) if index.reads_tensors());
         found || matches!(term.op, Op::Read { .. }) || term.args.iter().any(|arg| self.reads_data(*arg))
     }
 

@@ -342,7 +342,7 @@ impl Compiler<'_> {
         let mut block = false;
         for sub in subs {
             let sub = self.known(sub);
-            sub.for_each_atom(&mut |atom| data_dependent |= matches!(atom, Atom::Read(..)));
+            data_dependent |= sub.reads_tensors();
             let (affine, rest) = self.affine_part(&sub, context);
             if rest.is_empty() {
                 deps.extend(affine.slots.iter().map(|(slot, _)| *slot));
